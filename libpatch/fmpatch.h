@@ -1,0 +1,471 @@
+/*
+ * fmpatch: small, signed, exact patches between model checkpoints.
+ *
+ * In reading order: version, status, limits, stores, patches, verify, create, apply, keys and
+ * signatures, buffers.  Every handle is opaque.  Nothing here prints, exits, or keeps a global.
+ *
+ *   Threads     Two threads may use two handles freely.  One fmp_store or fmp_patch may be read by
+ *               any number of threads at once; closing it needs that nobody else uses it.
+ *   Ownership   What a function is given stays the caller's.  What it returns through `ret` is the
+ *               caller's to close or free, unless the comment says that it is borrowed.
+ *   Failure     Functions return fmp_status, FMP_OK (0) on success.  `ret` arguments are written on
+ *               success only; `err`, which may be NULL, on failure only.
+ *   Options     An options struct starts with its size: `= {.size = sizeof o}`.  Every other field
+ *               left 0 means the default that its comment names.  A NULL options pointer means all
+ *               defaults.
+ */
+#ifndef FMPATCH_H
+#define FMPATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#    define FMP_API __attribute__((visibility("default")))
+#    define FMP_NODISCARD __attribute__((warn_unused_result))
+#else
+#    define FMP_API
+#    define FMP_NODISCARD
+#endif
+
+/* ---- version ---------------------------------------------------------------------------------- */
+
+#define FMP_VERSION_MAJOR 0
+#define FMP_VERSION_MINOR 1
+#define FMP_VERSION_PATCH 0
+
+/* The version of patch files that this library writes.  0 is the draft of version 1. */
+#define FMP_FORMAT_VERSION 0
+
+/* "0.1.0": the library that is running, which may be newer than this header.  Static storage. */
+FMP_API const char *fmp_version(void);
+
+/* ---- status ----------------------------------------------------------------------------------- */
+
+/* Pinned numbers, never reused.  0 to 7 are also the exit status of the program. */
+typedef enum fmp_status {
+    FMP_OK = 0,
+    FMP_EAUTH = 1,    /* not authentic: bad, unknown or missing-but-required signature */
+    FMP_EUSAGE = 2,   /* an argument makes no sense, or an output exists already */
+    FMP_ECORRUPT = 3, /* malformed input */
+    FMP_EBASE = 4,    /* well formed, but not the base (or target) that the patch is for */
+    FMP_EIO = 5,      /* the system refused: missing file, I/O error, no space */
+    FMP_ERECOVER = 6, /* an interrupted change must be recovered first */
+    FMP_EPOLICY = 7,  /* expired, rolled back, over a limit of policy, or not reversible */
+    FMP_ENOTSUP = 8,  /* an unknown version or required feature */
+    FMP_ELIMIT = 9,   /* larger than fmp_limits allows */
+    FMP_ENOMEM = 10,
+    FMP_ECANCELED = 11 /* the progress callback said stop */
+} fmp_status;
+
+#define FMP_NO_OFFSET UINT64_MAX
+
+typedef struct fmp_error {
+    fmp_status status;
+    int sys_errno;   /* 0 unless status is FMP_EIO */
+    uint64_t offset; /* byte offset in the file, or FMP_NO_OFFSET */
+    char text[400];  /* one line, no newline, names the file or tensor */
+} fmp_error;
+
+/* The exit status (0 to 7) of a program that ends with `st`. */
+FMP_API int fmp_exit_status(fmp_status st);
+
+/* "FMP_EBASE" and so on; static storage; "FMP_?" for a number that is none. */
+FMP_API const char *fmp_status_name(fmp_status st);
+
+/* ---- limits and progress ---------------------------------------------------------------------- */
+
+/* What a reader of outside bytes puts up with.  FMP_ELIMIT when exceeded. */
+typedef struct fmp_limits {
+    size_t size;          /* sizeof(fmp_limits) */
+    uint32_t max_tensors; /* default 1,000,000 */
+    uint32_t max_files;   /* files of one checkpoint; default 100,000 */
+    uint64_t max_header;  /* JSON header or index of a checkpoint, bytes; default 100,000,000 */
+    uint64_t max_index;   /* decoded sections of a patch other than payload; default 512 MiB */
+    uint64_t max_size;    /* one checkpoint, bytes; default 4 TiB */
+} fmp_limits;
+
+/*
+ * Called from time to time, always from the thread that called the library, with bytes done and to
+ * do.  Return true to cancel: the call then ends with FMP_ECANCELED and leaves nothing behind.
+ */
+typedef bool (*fmp_progress_fn)(void *ctx, uint64_t done, uint64_t total);
+
+typedef struct fmp_progress {
+    fmp_progress_fn fn; /* NULL: no progress, no cancel */
+    void *ctx;
+} fmp_progress;
+
+/* ---- stores: checkpoints, read only ----------------------------------------------------------- */
+
+typedef struct fmp_store fmp_store;
+
+typedef struct fmp_store_options {
+    size_t size;              /* sizeof(fmp_store_options) */
+    const fmp_limits *limits; /* default: fmp_limits' defaults */
+    bool raw;                 /* read any file as one U8 tensor named "data"; default: by content */
+    bool lenient;             /* accept what the format's reference reader accepts; default: strict */
+} fmp_store_options;
+
+typedef struct fmp_tensor_info {
+    const char *name; /* UTF-8, NUL-terminated, borrowed from the handle */
+    size_t name_len;
+    const char *dtype; /* the format's own word, such as "BF16"; borrowed */
+    uint32_t rank;
+    const uint64_t *shape; /* rank numbers, borrowed; NULL when rank is 0 */
+    uint64_t n_elements;   /* product of shape; 1 for rank 0 */
+    uint64_t n_bytes;
+} fmp_tensor_info;
+
+/*
+ * fmp_store_open() opens a checkpoint: a .safetensors file, a sharded index (*.index.json), a
+ * directory that holds either (its other files are side files), or any other regular file as raw.
+ *
+ *   path   followed when it is a symbolic link.
+ *   ret    close with fmp_store_close().
+ *
+ * Returns FMP_OK, FMP_EIO, FMP_ECORRUPT (names file, tensor, expected and found), FMP_ENOTSUP (a
+ * pickle-based file, say), FMP_ELIMIT, FMP_ENOMEM.  Reads headers only; memory about 128 bytes plus
+ * the name for a tensor.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_store_open(const char *path, const fmp_store_options *options,
+                                                fmp_store **ret, fmp_error *err);
+FMP_API void fmp_store_close(fmp_store *store); /* takes NULL */
+
+/* Tensors are numbered 0 .. count - 1 in file order: file by file, as they lie. */
+FMP_API uint32_t fmp_store_tensor_count(const fmp_store *store);
+FMP_API fmp_tensor_info fmp_store_tensor(const fmp_store *store, uint32_t tensor);
+
+/* The number of the tensor of that name, or UINT32_MAX.  Logarithmic. */
+FMP_API uint32_t fmp_store_find(const fmp_store *store, const char *name, size_t name_len);
+
+/*
+ * fmp_store_read() reads bytes [off, off + len) of a tensor.  Thread-safe.  FMP_EUSAGE when they do
+ * not lie in the tensor; FMP_EIO when the file fails or has shrunk.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_store_read(const fmp_store *store, uint32_t tensor,
+                                                uint64_t off, void *buf, size_t len,
+                                                fmp_error *err);
+
+/* ---- patches ---------------------------------------------------------------------------------- */
+
+typedef struct fmp_patch fmp_patch;
+
+typedef struct fmp_patch_options {
+    size_t size;              /* sizeof(fmp_patch_options) */
+    const fmp_limits *limits; /* default: fmp_limits' defaults */
+} fmp_patch_options;
+
+/*
+ * fmp_patch_open() reads and checks everything but the payload: prefix, structure, the digest of
+ * every section, manifest, tensor and frame columns, layout.  Signatures are checked for being right;
+ * whom to trust is fmp_patch_check_trust()'s question.
+ *
+ * Returns FMP_OK; FMP_EAUTH when a signature is wrong; FMP_ECORRUPT; FMP_ENOTSUP (an unknown
+ * required feature, named); FMP_EIO; FMP_ELIMIT; FMP_ENOMEM.  All reads go to the one open file.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_patch_open(const char *path, const fmp_patch_options *options,
+                                                fmp_patch **ret, fmp_error *err);
+FMP_API void fmp_patch_close(fmp_patch *patch); /* takes NULL */
+
+typedef enum fmp_tensor_state {
+    FMP_UNCHANGED = 0,
+    FMP_RESIDUAL = 1, /* coded against the base */
+    FMP_WHOLE = 2,    /* same name and shape in both, new content stored */
+    FMP_ADDED = 3,
+    FMP_REMOVED = 4,
+    FMP_ALIAS = 5 /* its bytes are those of another target tensor */
+} fmp_tensor_state;
+
+typedef struct fmp_patch_summary {
+    size_t size; /* set by the library */
+    uint16_t version;
+    uint8_t id[32];          /* BLAKE2b-256 of the prefix */
+    uint64_t file_size;      /* bytes */
+    uint64_t payload_size;   /* bytes */
+    uint32_t n_tensors;      /* of base and target together */
+    uint32_t n_base_tensors, n_target_tensors;
+    uint32_t n_unchanged, n_residual, n_whole, n_added, n_removed, n_alias;
+    uint32_t n_frames;
+    uint64_t n_elements; /* of the target */
+    uint64_t n_changed;  /* elements that differ, or that are new */
+    uint8_t base_root[32], target_root[32];
+    bool reversible;
+    uint32_t n_signatures;
+} fmp_patch_summary;
+
+FMP_API fmp_patch_summary fmp_patch_summarize(const fmp_patch *patch);
+
+/* The manifest: canonical JSON, NUL-terminated, borrowed. */
+FMP_API const char *fmp_patch_manifest(const fmp_patch *patch);
+
+typedef struct fmp_patch_tensor {
+    fmp_tensor_state state;
+    fmp_tensor_info base;   /* name NULL when it is not in the base */
+    fmp_tensor_info target; /* name NULL when it is not in the target */
+    uint8_t base_digest[32], target_digest[32];
+    const char *source; /* renamed or aliased: the tensor that its bytes come from; else NULL */
+    uint64_t n_changed; /* elements; known after fmp_patch_scan(), else UINT64_MAX when changed */
+    uint64_t n_up, n_down;   /* of those residuals, after fmp_patch_scan() */
+    uint64_t max_residual;   /* steps in the order of bit patterns (ULP for floats), likewise */
+    uint64_t stored;         /* payload bytes, likewise */
+} fmp_patch_tensor;
+
+/* Tensors are numbered 0 .. n_tensors - 1 in byte order of names. */
+FMP_API fmp_patch_tensor fmp_patch_tensor_at(const fmp_patch *patch, uint32_t tensor);
+FMP_API uint32_t fmp_patch_find(const fmp_patch *patch, const char *name, size_t name_len);
+
+/* Decodes the whole payload, checking every frame, and fills in what fmp_patch_tensor_at() then
+ * knows.  Linear in the payload. */
+FMP_API FMP_NODISCARD fmp_status fmp_patch_scan(fmp_patch *patch, unsigned n_threads,
+                                                fmp_progress progress, fmp_error *err);
+
+/* Layout, and what makes a patch irreversible. */
+FMP_API uint32_t fmp_patch_file_count(const fmp_patch *patch);
+/* NULL when the patch is reversible; else a borrowed sentence that names the first thing in the way. */
+FMP_API const char *fmp_patch_irreversible_because(const fmp_patch *patch);
+
+/* ---- create ----------------------------------------------------------------------------------- */
+
+typedef struct fmp_secret_key fmp_secret_key;
+
+typedef struct fmp_create_options {
+    size_t size;         /* sizeof(fmp_create_options) */
+    unsigned n_threads;  /* default: one for each processor */
+    int level;           /* zstd level of what zstd codes, 1 .. 19; default 3 */
+    unsigned width;      /* coding unit of raw files: 8, 16, 32, 64; default: found by trying */
+    bool reversible;     /* store what revert needs and a residual does not give; default: no */
+    bool sha256;         /* put the files' SHA-256 into the manifest; default: no */
+    bool replace;        /* an existing output is replaced; default: FMP_EUSAGE */
+    bool no_check;       /* leave out the touched-element sums of frames; default: present */
+    const char *const *renames; /* "OLD=NEW", n_renames of them */
+    size_t n_renames;
+    const char *manifest_json; /* an object with task, method, metrics, lineage, ... to include */
+    const char *date;          /* RFC 3339, put into the manifest; default: none */
+    fmp_secret_key *const *keys; /* sign with these, n_keys of them; default: unsigned */
+    size_t n_keys;
+    const char *sign_comment; /* signed with each; default: none */
+    fmp_progress progress;
+} fmp_create_options;
+
+typedef struct fmp_create_result {
+    fmp_patch_summary summary;
+} fmp_create_result;
+
+/*
+ * fmp_create() writes the patch that turns `base` into `target`.  The file appears at `path` when it
+ * is whole and synced, or not at all.  Memory: at most 64 MiB plus 256 bytes a tensor.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_create(const fmp_store *base, const fmp_store *target,
+                                            const char *path, const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+/* ---- apply, revert, verify -------------------------------------------------------------------- */
+
+typedef struct fmp_apply_options {
+    size_t size;        /* sizeof(fmp_apply_options) */
+    unsigned n_threads; /* default: one for each processor */
+    bool replace;       /* an existing output file is replaced; default: FMP_EUSAGE */
+    bool layout_base;   /* keep the base's files and order; headers are made anew; default: the
+                           target's files, byte for byte */
+    bool dry_run;       /* check everything, write nothing */
+    fmp_progress progress;
+} fmp_apply_options;
+
+typedef struct fmp_apply_result {
+    uint32_t n_files;
+    uint64_t n_bytes; /* written */
+    uint32_t n_left;  /* files of a base directory that the patch does not know, left behind */
+    bool exact_files; /* the files are the publisher's, byte for byte; else tensor for tensor */
+} fmp_apply_result;
+
+/*
+ * fmp_apply() writes target = base + patch at `path`: a file when the target is one file, else a
+ * directory.  fmp_revert() writes base = target - patch.  Both read everything once, check every
+ * tensor of the input and of the result, and put nothing at `path` unless all of it is right.
+ *
+ * Returns FMP_EBASE, naming the first differing tensor, when the input is not the patch's;
+ * FMP_EPOLICY from fmp_revert() when the patch is not reversible.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_apply(const fmp_store *base, const fmp_patch *patch,
+                                           const char *path, const fmp_apply_options *options,
+                                           fmp_apply_result *ret, fmp_error *err);
+FMP_API FMP_NODISCARD fmp_status fmp_revert(const fmp_store *target, const fmp_patch *patch,
+                                            const char *path, const fmp_apply_options *options,
+                                            fmp_apply_result *ret, fmp_error *err);
+
+/* Every digest and every frame of the patch; with `base` (may be NULL), that it is the base. */
+FMP_API FMP_NODISCARD fmp_status fmp_verify(fmp_patch *patch, const fmp_store *base,
+                                            unsigned n_threads, fmp_progress progress,
+                                            fmp_error *err);
+
+/* ---- keys, signatures, trust ------------------------------------------------------------------ */
+
+#define FMP_KEY_ID_LEN  32 /* BLAKE2b-256 of suite and public key; its first 8 bytes: minisign's */
+#define FMP_COMMENT_MAX 1024
+
+typedef struct fmp_public_key {
+    uint8_t key[32]; /* Ed25519 */
+    uint8_t id[FMP_KEY_ID_LEN];
+    uint8_t number[8]; /* minisign's key number; the first 8 bytes of id for our own keys */
+} fmp_public_key;
+
+/* The text of a minisign public key: the file's two lines, or the base64 line alone. */
+FMP_API FMP_NODISCARD fmp_status fmp_public_key_parse(const char *text, size_t len,
+                                                      fmp_public_key *ret, fmp_error *err);
+FMP_API FMP_NODISCARD fmp_status fmp_public_key_load(const char *path, fmp_public_key *ret,
+                                                     fmp_error *err);
+/* Two lines, NUL-terminated. */
+FMP_API void fmp_public_key_text(const fmp_public_key *key, char text[256]);
+
+/* Fills `pass` (capacity `cap`, secret memory) and returns its length, or -1 to give up. */
+typedef int (*fmp_passphrase_fn)(void *ctx, const char *prompt, char *pass, size_t cap);
+
+/* A new key pair, in locked memory. */
+FMP_API FMP_NODISCARD fmp_status fmp_secret_key_generate(fmp_secret_key **ret, fmp_error *err);
+/* minisign secret key files (scrypt or unencrypted) and ours (Argon2id).  Refuses a file that group
+ * or others may read, or that is not the caller's, unless `any_mode`. */
+FMP_API FMP_NODISCARD fmp_status fmp_secret_key_load(const char *path, bool any_mode,
+                                                     fmp_passphrase_fn ask, void *ctx,
+                                                     fmp_secret_key **ret, fmp_error *err);
+
+typedef enum fmp_key_format {
+    FMP_KEY_MINISIGN = 0, /* scrypt, as minisign writes it; unencrypted with a NULL passphrase */
+    FMP_KEY_ARGON2ID = 1  /* our own file; needs a passphrase */
+} fmp_key_format;
+
+/* Writes the secret key with mode 0600 and the public key beside it; neither may exist. */
+FMP_API FMP_NODISCARD fmp_status fmp_secret_key_save(const fmp_secret_key *key,
+                                                     fmp_key_format format, const char *passphrase,
+                                                     const char *secret_path,
+                                                     const char *public_path, fmp_error *err);
+FMP_API fmp_public_key fmp_secret_key_public(const fmp_secret_key *key);
+FMP_API void fmp_secret_key_free(fmp_secret_key *key); /* wipes; takes NULL */
+
+typedef struct fmp_signature_info {
+    fmp_public_key key;
+    bool valid;
+    const char *comment; /* signed, NUL-terminated, borrowed from the patch */
+} fmp_signature_info;
+
+FMP_API fmp_signature_info fmp_patch_signature(const fmp_patch *patch, uint32_t i);
+
+/* Rewrites the signature section only: payload bytes and patch id stay.  Replaces the file by rename.
+ * A key that has signed already replaces its signature. */
+FMP_API FMP_NODISCARD fmp_status fmp_sign_file(const char *path, fmp_secret_key *const *keys,
+                                               size_t n_keys, const char *comment, fmp_error *err);
+FMP_API FMP_NODISCARD fmp_status fmp_strip_file(const char *path, fmp_error *err);
+
+/* minisign sidecar ("ED" only) over the whole file: written to, and checked from, `sig_path`. */
+FMP_API FMP_NODISCARD fmp_status fmp_minisign_sign(const char *path, const char *sig_path,
+                                                   const fmp_secret_key *key,
+                                                   const char *trusted_comment, bool replace,
+                                                   fmp_error *err);
+/* FMP_EAUTH unless both of its signatures are right and by `key`.  `comment` gets the trusted
+ * comment, NUL-terminated. */
+FMP_API FMP_NODISCARD fmp_status fmp_minisign_verify(const char *path, const char *sig_path,
+                                                     const fmp_public_key *key, char *comment,
+                                                     size_t comment_cap, fmp_error *err);
+
+typedef struct fmp_keyring fmp_keyring;
+
+/* An empty keyring; then any number of directories (each with trusted.d and revoked.d, *.pub inside,
+ * either may be missing) and of keys.  A directory or file that others may write is FMP_EAUTH. */
+FMP_API FMP_NODISCARD fmp_status fmp_keyring_new(fmp_keyring **ret, fmp_error *err);
+FMP_API FMP_NODISCARD fmp_status fmp_keyring_add_dir(fmp_keyring *ring, const char *dir,
+                                                     fmp_error *err);
+FMP_API FMP_NODISCARD fmp_status fmp_keyring_add_key(fmp_keyring *ring, const fmp_public_key *key,
+                                                     const char *name, bool revoked,
+                                                     fmp_error *err);
+FMP_API uint32_t fmp_keyring_count(const fmp_keyring *ring);
+/* Borrowed name; *ret_revoked says which list. */
+FMP_API const char *fmp_keyring_at(const fmp_keyring *ring, uint32_t i, fmp_public_key *ret_key,
+                                   bool *ret_revoked);
+FMP_API void fmp_keyring_free(fmp_keyring *ring);
+
+typedef struct fmp_trust {
+    size_t size;               /* sizeof(fmp_trust) */
+    const fmp_keyring *ring;   /* NULL: nobody is trusted */
+    uint32_t threshold;        /* distinct trusted keys; default 1 */
+    bool require;              /* --require-signature */
+    bool allow_unsigned;       /* --allow-unsigned */
+} fmp_trust;
+
+typedef enum fmp_verdict {
+    FMP_TRUSTED = 0,    /* threshold met by trusted, unrevoked keys */
+    FMP_UNTRUSTED = 1,  /* validly signed, by nobody we trust; counts as unsigned */
+    FMP_UNSIGNED = 2
+} fmp_verdict;
+
+/*
+ * Design rule: a non-empty ring or `require` demands a trusted signature (else FMP_EAUTH) unless
+ * `allow_unsigned`; without either, FMP_UNTRUSTED and FMP_UNSIGNED are results, not errors.  A
+ * signature by a revoked key is FMP_EAUTH always, unless enough others are trusted.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_patch_check_trust(const fmp_patch *patch,
+                                                       const fmp_trust *trust, fmp_verdict *ret,
+                                                       fmp_error *err);
+
+/* ---- buffers ---------------------------------------------------------------------------------- */
+
+/*
+ * For callers whose weights are in memory.  A tensor's change is a blob: the frames of one tensor,
+ * as they would stand in a patch file, one after the other, each behind its length.
+ */
+typedef struct fmp_blob {
+    uint8_t *data; /* free with fmp_blob_release() */
+    size_t len;
+    uint64_t n_changed; /* elements */
+} fmp_blob;
+
+FMP_API void fmp_blob_release(fmp_blob *blob);
+
+/* base and target: n_bytes each, of `dtype`.  base NULL: the target is stored whole. */
+FMP_API FMP_NODISCARD fmp_status fmp_encode_tensor(const char *dtype, const void *base,
+                                                   const void *target, uint64_t n_bytes, int level,
+                                                   fmp_blob *ret, fmp_error *err);
+/* data: the base, n_bytes; becomes the target.  Contents unspecified on failure. */
+FMP_API FMP_NODISCARD fmp_status fmp_decode_tensor(const char *dtype, const void *blob,
+                                                   size_t blob_len, void *data, uint64_t n_bytes,
+                                                   fmp_error *err);
+
+/* Called with runs of a tensor's changed elements, ascending: indices, and residuals (or, where
+ * `absolute`, new bit patterns) zero-extended to 64 bits.  Return false to stop. */
+typedef bool (*fmp_sparse_fn)(void *ctx, const uint64_t *idx, const uint64_t *value, size_t n,
+                              bool absolute);
+FMP_API FMP_NODISCARD fmp_status fmp_patch_read_sparse(const fmp_patch *patch, uint32_t tensor,
+                                                       fmp_sparse_fn fn, void *ctx, fmp_error *err);
+/* As fmp_decode_tensor(), with the frames of an open patch: base bytes in, target bytes out. */
+FMP_API FMP_NODISCARD fmp_status fmp_patch_apply_tensor(const fmp_patch *patch, uint32_t tensor,
+                                                        void *data, uint64_t n_bytes,
+                                                        fmp_error *err);
+
+/* A patch written from indices and new values: what a trainer of sparse weights has. */
+typedef struct fmp_writer fmp_writer;
+
+FMP_API FMP_NODISCARD fmp_status fmp_writer_new(const fmp_store *base, const char *path,
+                                                const fmp_create_options *options, fmp_writer **ret,
+                                                fmp_error *err);
+/* Sets elements idx[0 .. n) (ascending, unique) of a base tensor to `values` (n elements of its
+ * dtype, packed).  Tensors in any order, each at most once. */
+FMP_API FMP_NODISCARD fmp_status fmp_writer_set(fmp_writer *w, const char *name, const uint64_t *idx,
+                                                const void *values, uint64_t n, fmp_error *err);
+/* Adds a tensor that the base lacks. */
+FMP_API FMP_NODISCARD fmp_status fmp_writer_add(fmp_writer *w, const char *name, const char *dtype,
+                                                uint32_t rank, const uint64_t *shape,
+                                                const void *data, fmp_error *err);
+/* Reads the base, computes digests, writes and commits the file, frees the writer (always). */
+FMP_API FMP_NODISCARD fmp_status fmp_writer_finish(fmp_writer *w, fmp_create_result *ret,
+                                                   fmp_error *err);
+FMP_API void fmp_writer_abort(fmp_writer *w);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
