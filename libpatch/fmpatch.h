@@ -26,14 +26,15 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#    define FMP_API __attribute__((visibility("default")))
+#    define FMP_API       __attribute__((visibility("default")))
 #    define FMP_NODISCARD __attribute__((warn_unused_result))
 #else
 #    define FMP_API
 #    define FMP_NODISCARD
 #endif
 
-/* ---- version ---------------------------------------------------------------------------------- */
+/* ---- version ----------------------------------------------------------------------------------
+ */
 
 #define FMP_VERSION_MAJOR 0
 #define FMP_VERSION_MINOR 1
@@ -45,7 +46,8 @@ extern "C" {
 /* "0.1.0": the library that is running, which may be newer than this header.  Static storage. */
 FMP_API const char *fmp_version(void);
 
-/* ---- status ----------------------------------------------------------------------------------- */
+/* ---- status -----------------------------------------------------------------------------------
+ */
 
 /* Pinned numbers, never reused.  0 to 7 are also the exit status of the program. */
 typedef enum fmp_status {
@@ -78,7 +80,8 @@ FMP_API int fmp_exit_status(fmp_status st);
 /* "FMP_EBASE" and so on; static storage; "FMP_?" for a number that is none. */
 FMP_API const char *fmp_status_name(fmp_status st);
 
-/* ---- limits and progress ---------------------------------------------------------------------- */
+/* ---- limits and progress ----------------------------------------------------------------------
+ */
 
 /* What a reader of outside bytes puts up with.  FMP_ELIMIT when exceeded. */
 typedef struct fmp_limits {
@@ -101,7 +104,8 @@ typedef struct fmp_progress {
     void *ctx;
 } fmp_progress;
 
-/* ---- stores: checkpoints, read only ----------------------------------------------------------- */
+/* ---- stores: checkpoints, read only -----------------------------------------------------------
+ */
 
 typedef struct fmp_store fmp_store;
 
@@ -109,7 +113,7 @@ typedef struct fmp_store_options {
     size_t size;              /* sizeof(fmp_store_options) */
     const fmp_limits *limits; /* default: fmp_limits' defaults */
     bool raw;                 /* read any file as one U8 tensor named "data"; default: by content */
-    bool lenient;             /* accept what the format's reference reader accepts; default: strict */
+    bool lenient; /* accept what the format's reference reader accepts; default: strict */
 } fmp_store_options;
 
 typedef struct fmp_tensor_info {
@@ -152,7 +156,8 @@ FMP_API FMP_NODISCARD fmp_status fmp_store_read(const fmp_store *store, uint32_t
                                                 uint64_t off, void *buf, size_t len,
                                                 fmp_error *err);
 
-/* ---- patches ---------------------------------------------------------------------------------- */
+/* ---- patches ----------------------------------------------------------------------------------
+ */
 
 typedef struct fmp_patch fmp_patch;
 
@@ -163,8 +168,8 @@ typedef struct fmp_patch_options {
 
 /*
  * fmp_patch_open() reads and checks everything but the payload: prefix, structure, the digest of
- * every section, manifest, tensor and frame columns, layout.  Signatures are checked for being right;
- * whom to trust is fmp_patch_check_trust()'s question.
+ * every section, manifest, tensor and frame columns, layout.  Signatures are checked for being
+ * right; whom to trust is fmp_patch_check_trust()'s question.
  *
  * Returns FMP_OK; FMP_EAUTH when a signature is wrong; FMP_ECORRUPT; FMP_ENOTSUP (an unknown
  * required feature, named); FMP_EIO; FMP_ELIMIT; FMP_ENOMEM.  All reads go to the one open file.
@@ -179,18 +184,19 @@ typedef enum fmp_tensor_state {
     FMP_WHOLE = 2,    /* same name and shape in both, new content stored */
     FMP_ADDED = 3,
     FMP_REMOVED = 4,
-    FMP_ALIAS = 5 /* its bytes are those of another target tensor */
+    FMP_ALIAS = 5, /* its bytes are those of another target tensor */
+    FMP_SET = 6    /* coded against the base, some of it as new bits: cannot be undone */
 } fmp_tensor_state;
 
 typedef struct fmp_patch_summary {
     size_t size; /* set by the library */
     uint16_t version;
-    uint8_t id[32];          /* BLAKE2b-256 of the prefix */
-    uint64_t file_size;      /* bytes */
-    uint64_t payload_size;   /* bytes */
-    uint32_t n_tensors;      /* of base and target together */
+    uint8_t id[32];        /* BLAKE2b-256 of the prefix */
+    uint64_t file_size;    /* bytes */
+    uint64_t payload_size; /* bytes */
+    uint32_t n_tensors;    /* of base and target together */
     uint32_t n_base_tensors, n_target_tensors;
-    uint32_t n_unchanged, n_residual, n_whole, n_added, n_removed, n_alias;
+    uint32_t n_unchanged, n_residual, n_whole, n_added, n_removed, n_alias, n_set;
     uint32_t n_frames;
     uint64_t n_elements; /* of the target */
     uint64_t n_changed;  /* elements that differ, or that are new */
@@ -211,9 +217,9 @@ typedef struct fmp_patch_tensor {
     uint8_t base_digest[32], target_digest[32];
     const char *source; /* renamed or aliased: the tensor that its bytes come from; else NULL */
     uint64_t n_changed; /* elements; known after fmp_patch_scan(), else UINT64_MAX when changed */
-    uint64_t n_up, n_down;   /* of those residuals, after fmp_patch_scan() */
-    uint64_t max_residual;   /* steps in the order of bit patterns (ULP for floats), likewise */
-    uint64_t stored;         /* payload bytes, likewise */
+    uint64_t n_up, n_down; /* of those residuals, after fmp_patch_scan() */
+    uint64_t max_residual; /* steps in the order of bit patterns (ULP for floats), likewise */
+    uint64_t stored;       /* payload bytes, likewise */
 } fmp_patch_tensor;
 
 /* Tensors are numbered 0 .. n_tensors - 1 in byte order of names. */
@@ -226,27 +232,46 @@ FMP_API FMP_NODISCARD fmp_status fmp_patch_scan(fmp_patch *patch, unsigned n_thr
                                                 fmp_progress progress, fmp_error *err);
 
 /* Layout, and what makes a patch irreversible. */
+typedef enum fmp_file_state {
+    FMP_FILE_SAME = 0, /* side file: equal in base and target */
+    FMP_FILE_CHANGED = 1,
+    FMP_FILE_ADDED = 2,
+    FMP_FILE_REMOVED = 3,
+    FMP_FILE_WEIGHTS = 4 /* holds tensors of the target */
+} fmp_file_state;
+
+typedef struct fmp_patch_file {
+    const char *name; /* relative to the target's directory; borrowed */
+    fmp_file_state state;
+    uint64_t size; /* bytes in the target; in the base when removed */
+} fmp_patch_file;
+
 FMP_API uint32_t fmp_patch_file_count(const fmp_patch *patch);
-/* NULL when the patch is reversible; else a borrowed sentence that names the first thing in the way. */
+FMP_API fmp_patch_file fmp_patch_file_at(const fmp_patch *patch, uint32_t i);
+
+/* NULL when the patch is reversible; else a borrowed sentence that names the first thing in the
+ * way. */
 FMP_API const char *fmp_patch_irreversible_because(const fmp_patch *patch);
 
-/* ---- create ----------------------------------------------------------------------------------- */
+/* ---- create -----------------------------------------------------------------------------------
+ */
 
 typedef struct fmp_secret_key fmp_secret_key;
 
 typedef struct fmp_create_options {
-    size_t size;         /* sizeof(fmp_create_options) */
-    unsigned n_threads;  /* default: one for each processor */
-    int level;           /* zstd level of what zstd codes, 1 .. 19; default 3 */
-    unsigned width;      /* coding unit of raw files: 8, 16, 32, 64; default: found by trying */
-    bool reversible;     /* store what revert needs and a residual does not give; default: no */
-    bool sha256;         /* put the files' SHA-256 into the manifest; default: no */
-    bool replace;        /* an existing output is replaced; default: FMP_EUSAGE */
-    bool no_check;       /* leave out the touched-element sums of frames; default: present */
+    size_t size;        /* sizeof(fmp_create_options) */
+    unsigned n_threads; /* default: one for each processor */
+    int level;          /* zstd level of what zstd codes, 1 .. 19; default 3 */
+    unsigned width;     /* coding unit of raw files: 8, 16, 32, 64; default: found by trying */
+    bool reversible;    /* store what revert needs and a residual does not give; default: no */
+    bool sha256;        /* put the files' SHA-256 into the manifest; default: no */
+    bool replace;       /* an existing output is replaced; default: FMP_EUSAGE */
+    bool no_check;      /* leave out the touched-element sums of frames; default: present */
+    bool set_values;    /* store new bit patterns (repeatable) in place of residuals (reversible) */
     const char *const *renames; /* "OLD=NEW", n_renames of them */
     size_t n_renames;
-    const char *manifest_json; /* an object with task, method, metrics, lineage, ... to include */
-    const char *date;          /* RFC 3339, put into the manifest; default: none */
+    const char *manifest_json;   /* an object with task, method, metrics, lineage, ... to include */
+    const char *date;            /* RFC 3339, put into the manifest; default: none */
     fmp_secret_key *const *keys; /* sign with these, n_keys of them; default: unsigned */
     size_t n_keys;
     const char *sign_comment; /* signed with each; default: none */
@@ -258,14 +283,15 @@ typedef struct fmp_create_result {
 } fmp_create_result;
 
 /*
- * fmp_create() writes the patch that turns `base` into `target`.  The file appears at `path` when it
- * is whole and synced, or not at all.  Memory: at most 64 MiB plus 256 bytes a tensor.
+ * fmp_create() writes the patch that turns `base` into `target`.  The file appears at `path` when
+ * it is whole and synced, or not at all.  Memory: at most 64 MiB plus 256 bytes a tensor.
  */
 FMP_API FMP_NODISCARD fmp_status fmp_create(const fmp_store *base, const fmp_store *target,
                                             const char *path, const fmp_create_options *options,
                                             fmp_create_result *ret, fmp_error *err);
 
-/* ---- apply, revert, verify -------------------------------------------------------------------- */
+/* ---- apply, revert, verify --------------------------------------------------------------------
+ */
 
 typedef struct fmp_apply_options {
     size_t size;        /* sizeof(fmp_apply_options) */
@@ -285,16 +311,18 @@ typedef struct fmp_apply_result {
 } fmp_apply_result;
 
 /*
- * fmp_apply() writes target = base + patch at `path`: a file when the target is one file, else a
- * directory.  fmp_revert() writes base = target - patch.  Both read everything once, check every
- * tensor of the input and of the result, and put nothing at `path` unless all of it is right.
+ * fmp_apply() writes target = base + patches[0] + ... at `path`: a file when the target is one
+ * file, else a directory.  fmp_revert() writes base = target - patch.  Both check every tensor of
+ * the input and of the result, and put nothing at `path` unless all of it is right.  The steps of a
+ * chain lie as temporaries beside `path`.
  *
  * Returns FMP_EBASE, naming the first differing tensor, when the input is not the patch's;
  * FMP_EPOLICY from fmp_revert() when the patch is not reversible.
  */
-FMP_API FMP_NODISCARD fmp_status fmp_apply(const fmp_store *base, const fmp_patch *patch,
-                                           const char *path, const fmp_apply_options *options,
-                                           fmp_apply_result *ret, fmp_error *err);
+FMP_API FMP_NODISCARD fmp_status fmp_apply(const fmp_store *base, const fmp_patch *const *patches,
+                                           size_t n_patches, const char *path,
+                                           const fmp_apply_options *options, fmp_apply_result *ret,
+                                           fmp_error *err);
 FMP_API FMP_NODISCARD fmp_status fmp_revert(const fmp_store *target, const fmp_patch *patch,
                                             const char *path, const fmp_apply_options *options,
                                             fmp_apply_result *ret, fmp_error *err);
@@ -304,7 +332,8 @@ FMP_API FMP_NODISCARD fmp_status fmp_verify(fmp_patch *patch, const fmp_store *b
                                             unsigned n_threads, fmp_progress progress,
                                             fmp_error *err);
 
-/* ---- keys, signatures, trust ------------------------------------------------------------------ */
+/* ---- keys, signatures, trust ------------------------------------------------------------------
+ */
 
 #define FMP_KEY_ID_LEN  32 /* BLAKE2b-256 of suite and public key; its first 8 bytes: minisign's */
 #define FMP_COMMENT_MAX 1024
@@ -355,8 +384,8 @@ typedef struct fmp_signature_info {
 
 FMP_API fmp_signature_info fmp_patch_signature(const fmp_patch *patch, uint32_t i);
 
-/* Rewrites the signature section only: payload bytes and patch id stay.  Replaces the file by rename.
- * A key that has signed already replaces its signature. */
+/* Rewrites the signature section only: payload bytes and patch id stay.  Replaces the file by
+ * rename. A key that has signed already replaces its signature. */
 FMP_API FMP_NODISCARD fmp_status fmp_sign_file(const char *path, fmp_secret_key *const *keys,
                                                size_t n_keys, const char *comment, fmp_error *err);
 FMP_API FMP_NODISCARD fmp_status fmp_strip_file(const char *path, fmp_error *err);
@@ -374,8 +403,9 @@ FMP_API FMP_NODISCARD fmp_status fmp_minisign_verify(const char *path, const cha
 
 typedef struct fmp_keyring fmp_keyring;
 
-/* An empty keyring; then any number of directories (each with trusted.d and revoked.d, *.pub inside,
- * either may be missing) and of keys.  A directory or file that others may write is FMP_EAUTH. */
+/* An empty keyring; then any number of directories (each with trusted.d and revoked.d, *.pub
+ * inside, either may be missing) and of keys.  A directory or file that others may write is
+ * FMP_EAUTH. */
 FMP_API FMP_NODISCARD fmp_status fmp_keyring_new(fmp_keyring **ret, fmp_error *err);
 FMP_API FMP_NODISCARD fmp_status fmp_keyring_add_dir(fmp_keyring *ring, const char *dir,
                                                      fmp_error *err);
@@ -389,16 +419,16 @@ FMP_API const char *fmp_keyring_at(const fmp_keyring *ring, uint32_t i, fmp_publ
 FMP_API void fmp_keyring_free(fmp_keyring *ring);
 
 typedef struct fmp_trust {
-    size_t size;               /* sizeof(fmp_trust) */
-    const fmp_keyring *ring;   /* NULL: nobody is trusted */
-    uint32_t threshold;        /* distinct trusted keys; default 1 */
-    bool require;              /* --require-signature */
-    bool allow_unsigned;       /* --allow-unsigned */
+    size_t size;             /* sizeof(fmp_trust) */
+    const fmp_keyring *ring; /* NULL: nobody is trusted */
+    uint32_t threshold;      /* distinct trusted keys; default 1 */
+    bool require;            /* --require-signature */
+    bool allow_unsigned;     /* --allow-unsigned */
 } fmp_trust;
 
 typedef enum fmp_verdict {
-    FMP_TRUSTED = 0,    /* threshold met by trusted, unrevoked keys */
-    FMP_UNTRUSTED = 1,  /* validly signed, by nobody we trust; counts as unsigned */
+    FMP_TRUSTED = 0,   /* threshold met by trusted, unrevoked keys */
+    FMP_UNTRUSTED = 1, /* validly signed, by nobody we trust; counts as unsigned */
     FMP_UNSIGNED = 2
 } fmp_verdict;
 
@@ -411,7 +441,8 @@ FMP_API FMP_NODISCARD fmp_status fmp_patch_check_trust(const fmp_patch *patch,
                                                        const fmp_trust *trust, fmp_verdict *ret,
                                                        fmp_error *err);
 
-/* ---- buffers ---------------------------------------------------------------------------------- */
+/* ---- buffers ----------------------------------------------------------------------------------
+ */
 
 /*
  * For callers whose weights are in memory.  A tensor's change is a blob: the frames of one tensor,
@@ -453,8 +484,9 @@ FMP_API FMP_NODISCARD fmp_status fmp_writer_new(const fmp_store *base, const cha
                                                 fmp_error *err);
 /* Sets elements idx[0 .. n) (ascending, unique) of a base tensor to `values` (n elements of its
  * dtype, packed).  Tensors in any order, each at most once. */
-FMP_API FMP_NODISCARD fmp_status fmp_writer_set(fmp_writer *w, const char *name, const uint64_t *idx,
-                                                const void *values, uint64_t n, fmp_error *err);
+FMP_API FMP_NODISCARD fmp_status fmp_writer_set(fmp_writer *w, const char *name,
+                                                const uint64_t *idx, const void *values, uint64_t n,
+                                                fmp_error *err);
 /* Adds a tensor that the base lacks. */
 FMP_API FMP_NODISCARD fmp_status fmp_writer_add(fmp_writer *w, const char *name, const char *dtype,
                                                 uint32_t rank, const uint64_t *shape,

@@ -38,7 +38,7 @@ void *fmp_realloc(void *ptr, size_t n, size_t size)
 {
     if (planned_failure() || (size && n > SIZE_MAX / size))
         return NULL;
-    return realloc(ptr, n * size ? n * size : 1);
+    return realloc(ptr, n && size ? n * size : 1);
 }
 
 void fmp_free(void *ptr)

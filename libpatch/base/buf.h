@@ -1,7 +1,7 @@
 /*
- * A growing byte string with a hard cap, for everything that is built in memory before it is written.
- * Errors are sticky: after a failed append `bad` is set and later appends do nothing, so that a
- * builder checks once, at the end.
+ * A growing byte string with a hard cap, for everything that is built in memory before it is
+ * written. Errors are sticky: after a failed append `bad` is set and later appends do nothing, so
+ * that a builder checks once, at the end.
  */
 #ifndef FMP_BASE_BUF_H
 #define FMP_BASE_BUF_H

@@ -1,6 +1,7 @@
 /*
  * Reading bytes from outside: every read is checked against what is left, and a read past the end
- * makes the cursor bad for good, so that a parser checks once a record.  All integers little-endian.
+ * makes the cursor bad for good, so that a parser checks once a record.  All integers
+ * little-endian.
  */
 #ifndef FMP_BASE_CURSOR_H
 #define FMP_BASE_CURSOR_H
@@ -27,7 +28,8 @@ static inline size_t fmp_cur_left(const fmp_cursor *c)
     return c->bad ? 0 : (size_t)(c->end - c->at);
 }
 
-/* True when `n` records of at least `size` bytes can still follow: ask before allocating for them. */
+/* True when `n` records of at least `size` bytes can still follow: ask before allocating for them.
+ */
 static inline bool fmp_cur_fits(const fmp_cursor *c, uint64_t n, size_t size)
 {
     return !c->bad && n <= fmp_cur_left(c) / size;
@@ -56,7 +58,8 @@ static inline uint64_t fmp_cur_le(fmp_cursor *c, unsigned n_bytes)
     return v;
 }
 
-/* LEB128 of at most 10 bytes; a longer form than needed, or more than 64 bits, makes the cursor bad. */
+/* LEB128 of at most 10 bytes; a longer form than needed, or more than 64 bits, makes the cursor
+ * bad. */
 static inline uint64_t fmp_cur_varint(fmp_cursor *c)
 {
     uint64_t v = 0;

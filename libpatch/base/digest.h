@@ -1,6 +1,6 @@
 /*
- * Identity: BLAKE2b-256 with a personal string for each use, the Merkle digest of a tensor, the model
- * root, and XXH3 sums.  FORMAT.md, section "Identity", is the text that this file implements.
+ * Identity: BLAKE2b-256 with a personal string for each use, the Merkle digest of a tensor, the
+ * model root, and XXH3 sums.  FORMAT.md, section "Identity", is the text that this file implements.
  */
 #ifndef FMP_BASE_DIGEST_H
 #define FMP_BASE_DIGEST_H
@@ -44,7 +44,8 @@ void fmp_merkle_push(fmp_merkle *m, const fmp_digest *leaf);
 /* `n_bytes` is the tensor's length; an empty tensor has no leaf. */
 fmp_digest fmp_merkle_final(const fmp_merkle *m, uint64_t n_bytes);
 
-/* Model root or, with `digest` NULL for every tensor, shape root.  Tensors in byte order of names. */
+/* Model root or, with `digest` NULL for every tensor, shape root.  Tensors in byte order of names.
+ */
 typedef struct fmp_root {
     fmp_hasher h;
     uint64_t n;

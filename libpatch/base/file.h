@@ -41,6 +41,10 @@ fmp_status fmp_file_read_all(const char *path, uint64_t max, uint8_t **ret, size
  * UTF-8, parts of at most 255 bytes, 1024 in all: safe to create below a directory. */
 bool fmp_path_is_safe(const char *name);
 
+/* Valid UTF-8 without control characters (C0, DEL, C1), NUL included, and without the bidirectional
+ * controls U+202A..202E and U+2066..2069: fit to be shown. */
+bool fmp_text_is_clean(const char *s, size_t len);
+
 /* A file being written.  It lies under a random name beside `path` until fmp_out_commit(). */
 typedef struct fmp_out {
     int fd;
@@ -48,36 +52,41 @@ typedef struct fmp_out {
     char *path; /* where it will appear */
     char *temp; /* where it lies now */
     uint64_t size_hint;
+    unsigned mode; /* that it will have; 0600 until then */
 } fmp_out;
 
 /* `replace`: an existing `path` is fine (else FMP_EUSAGE, "exists").  A link at `path` is never
- * followed.  `size` (0: unknown) is reserved, so that a full disk shows now.  `mode` as for open(2). */
+ * followed.  `size` (0: unknown) is reserved, so that a full disk shows now.  `mode` as for
+ * open(2). */
 fmp_status fmp_out_open(fmp_out *o, const char *path, uint64_t size, bool replace, unsigned mode,
                         fmp_error *err);
 /* Thread-safe. */
 fmp_status fmp_out_write(fmp_out *o, uint64_t off, const void *data, size_t len, fmp_error *err);
 fmp_status fmp_out_read(const fmp_out *o, uint64_t off, void *buf, size_t len, fmp_error *err);
-/* Syncs the file: what fmp_out_commit() will need.  For several files: sync all, then commit all. */
+/* Syncs the file: what fmp_out_commit() will need.  For several files: sync all, then commit all.
+ */
 fmp_status fmp_out_sync(fmp_out *o, fmp_error *err);
 /* Renames into place (without `replace`, fails if something appeared there meanwhile), syncs the
- * directory, closes. */
+ * directory, closes.  A failure discards. */
 fmp_status fmp_out_commit(fmp_out *o, bool replace, fmp_error *err);
 /* Removes the temporary; takes a closed or committed one too. */
 void fmp_out_discard(fmp_out *o);
 
-/* A directory being written: made under a random name beside `path`; fmp_outdir_commit() renames it.
- * An existing `path` that is not an empty directory is FMP_EUSAGE, `replace` or not. */
+/* A directory being written: made under a random name beside `path`; fmp_outdir_commit() renames
+ * it. An existing `path` that is not an empty directory is FMP_EUSAGE, `replace` or not. */
 typedef struct fmp_outdir {
     bool open;
     char *path;
     char *temp;
+    unsigned mode; /* that it will have; 0700 until then */
 } fmp_outdir;
 
 fmp_status fmp_outdir_open(fmp_outdir *d, const char *path, fmp_error *err);
-/* Makes the directories that `name` (checked by fmp_path_is_safe) needs, then an fmp_out in there. */
+/* Makes the directories that `name` (checked by fmp_path_is_safe) needs, then an fmp_out in there.
+ */
 fmp_status fmp_outdir_file(fmp_outdir *d, const char *name, uint64_t size, fmp_out *ret,
                            fmp_error *err);
-/* Syncs every directory below, renames, syncs the parent. */
+/* Syncs every directory below, renames, syncs the parent.  A failure discards. */
 fmp_status fmp_outdir_commit(fmp_outdir *d, fmp_error *err);
 void fmp_outdir_discard(fmp_outdir *d);
 

@@ -16,8 +16,8 @@ typedef struct fmp_pool fmp_pool;
 
 typedef struct fmp_pool_job {
     uint64_t n_items;
-    /* Runs on any thread.  `slot` (0 .. fmp_pool_threads() - 1) names scratch memory that nobody else
-     * uses until finish() of this item has returned. */
+    /* Runs on any thread.  `slot` (0 .. fmp_pool_threads() - 1) names scratch memory that nobody
+     * else uses until finish() of this item has returned. */
     fmp_status (*work)(void *ctx, fmp_pool *pool, uint64_t item, unsigned slot, fmp_error *err);
     /* Runs in item order, never two at once, on the thread that did the work.  May be NULL. */
     fmp_status (*finish)(void *ctx, uint64_t item, unsigned slot, fmp_error *err);

@@ -1,7 +1,7 @@
 /*
  * The seam between the library and the checkpoint formats.  A driver (one file in formats/, one row
- * in its table) fills an fmp_store when it opens a checkpoint, and writes a file's header when asked
- * for one; everything else is common.  Verbs never name a format.
+ * in its table) fills an fmp_store when it opens a checkpoint, and writes a file's header when
+ * asked for one; everything else is common.  Verbs never name a format.
  */
 #ifndef FMP_BASE_STORE_H
 #define FMP_BASE_STORE_H
@@ -17,9 +17,9 @@
 /* A dtype as the formats name it.  `order` is FMP_ORDER_SIGN for sign-magnitude floats. */
 typedef struct fmp_dtype {
     char name[16];
-    uint16_t bits;  /* per element: 4 .. 128 */
-    uint8_t width;  /* coding unit in bits: 8, 16, 32 or 64 */
-    uint8_t order;  /* FMP_ORDER_UNSIGNED or FMP_ORDER_SIGN */
+    uint16_t bits; /* per element: 4 .. 128 */
+    uint8_t width; /* coding unit in bits: 8, 16, 32 or 64 */
+    uint8_t order; /* FMP_ORDER_UNSIGNED or FMP_ORDER_SIGN */
 } fmp_dtype;
 
 enum { FMP_ORDER_UNSIGNED = 0, FMP_ORDER_SIGN = 1 };
@@ -28,8 +28,8 @@ enum { FMP_ORDER_UNSIGNED = 0, FMP_ORDER_SIGN = 1 };
 const fmp_dtype *fmp_dtype_find(const char *name, size_t len);
 const fmp_dtype *fmp_dtype_at(unsigned i); /* NULL past the last */
 /* Bytes of a tensor; false on overflow or when the bits are not whole bytes. */
-bool fmp_dtype_bytes(const fmp_dtype *t, uint32_t rank, const uint64_t *shape, uint64_t *ret_elements,
-                     uint64_t *ret_bytes);
+bool fmp_dtype_bytes(const fmp_dtype *t, uint32_t rank, const uint64_t *shape,
+                     uint64_t *ret_elements, uint64_t *ret_bytes);
 
 /* A shape, kept once for all tensors that share it. */
 typedef struct fmp_shape {
@@ -37,8 +37,8 @@ typedef struct fmp_shape {
     uint32_t dims_at; /* index into the store's dims */
 } fmp_shape;
 
-/* 40 bytes a tensor. */
-typedef struct fmp_store_tensor {
+/* One tensor of a store: 32 bytes. */
+typedef struct fmp_store_entry {
     uint64_t off; /* of its bytes in the file */
     uint64_t n_bytes;
     uint32_t name_at; /* in the name arena, NUL-terminated */
@@ -47,16 +47,16 @@ typedef struct fmp_store_tensor {
     uint16_t name_len;
     uint8_t dtype; /* index for fmp_dtype_at() */
     uint8_t flags;
-} fmp_store_tensor;
+} fmp_store_entry;
 
 typedef struct fmp_store_file {
-    char *name;            /* relative to the store; the base name for a single file */
-    fmp_file in;           /* may be closed between reads when there are many files */
+    char *name;  /* relative to the store; the base name for a single file */
+    fmp_file in; /* may be closed between reads when there are many files */
     uint64_t size;
     uint64_t header_len;   /* bytes before tensor data (safetensors: 8 + N; raw: 0) */
     uint32_t first_tensor; /* weights files: tensors [first_tensor, first_tensor + n_tensors) */
     uint32_t n_tensors;
-    bool side;             /* not weights: travels whole */
+    bool side; /* not weights: travels whole */
 } fmp_store_file;
 
 struct fmp_store_driver;
@@ -66,7 +66,7 @@ struct fmp_store {
     char *path;
     fmp_store_file *files; /* weights files in order, then side files sorted by name */
     uint32_t n_files;
-    fmp_store_tensor *tensors; /* file order; data of one file lies contiguous in this order */
+    fmp_store_entry *tensors; /* file order; data of one file lies contiguous in this order */
     uint32_t n_tensors;
     uint32_t *by_name; /* permutation: tensors sorted by name bytes */
     char *names;
@@ -76,6 +76,10 @@ struct fmp_store {
     uint64_t *dims;
     uint32_t n_dims;
     bool is_dir; /* opened as a directory */
+    /* Answers reads of tensors in the files' place; NULL for a store that is its files. */
+    fmp_status (*overlay)(void *ctx, uint32_t tensor, uint64_t off, void *buf, size_t len,
+                          fmp_error *err);
+    void *overlay_ctx;
 };
 
 /* Header text is produced and compared in pieces. */
@@ -93,7 +97,8 @@ typedef struct fmp_store_driver {
     bool (*probe)(const uint8_t *head, size_t len, uint64_t file_size, const char *name);
     /*
      * What a derived header needs beside the tensors, taken from the file's own header: for
-     * safetensors the text of the __metadata__ value and the number of padding spaces.  Empty for raw.
+     * safetensors the text of the __metadata__ value and the number of padding spaces.  Empty for
+     * raw.
      */
     fmp_status (*header_hint)(const struct fmp_store *store, uint32_t file, fmp_buf *hint,
                               fmp_error *err);
@@ -101,10 +106,12 @@ typedef struct fmp_store_driver {
      * Writes the header that this format's usual writer makes for those tensors, to `sink`.  It is
      * derivable when that equals the file's own header byte for byte; the caller compares.
      * safetensors: u64 length, then {"__metadata__":<hint>,"name":{"dtype":..,"shape":[..],
-     * "data_offsets":[..]},...} without insignificant space, tensors in file order, then the padding.
+     * "data_offsets":[..]},...} without insignificant space, tensors in file order, then the
+     * padding.
      */
-    fmp_status (*header_write)(const uint8_t *hint, size_t hint_len, fmp_tensor_at_fn at, void *at_ctx,
-                               uint32_t n_tensors, fmp_sink_fn sink, void *sink_ctx, fmp_error *err);
+    fmp_status (*header_write)(const uint8_t *hint, size_t hint_len, fmp_tensor_at_fn at,
+                               void *at_ctx, uint32_t n_tensors, fmp_sink_fn sink, void *sink_ctx,
+                               fmp_error *err);
 } fmp_store_driver;
 
 /* Defined in formats/formats.c.  NULL when there is none of that name. */

@@ -1,6 +1,7 @@
 /*
- * One zstd frame with a declared size and a bounded window: the only way in which fmpatch uses zstd.
- * The frames carry no checksum and no dictionary id.  Not thread-safe per handle; one handle a thread.
+ * One zstd frame with a declared size and a bounded window: the only way in which fmpatch uses
+ * zstd. The frames carry no checksum and no dictionary id.  Not thread-safe per handle; one handle
+ * a thread.
  */
 #ifndef FMP_BASE_ZFRAME_H
 #define FMP_BASE_ZFRAME_H
@@ -21,7 +22,8 @@ void fmp_z_free(fmp_z *z);
 /* Appends the frame to `out`.  *ret_len is its length.  level 1 .. 19. */
 fmp_status fmp_z_compress(fmp_z *z, int level, const void *data, size_t len, fmp_buf *out,
                           size_t *ret_len, fmp_error *err);
-/* `stored` must be one frame, nothing after it, that declares and yields exactly `raw_len` bytes. */
+/* `stored` must be one frame, nothing after it, that declares and yields exactly `raw_len` bytes.
+ */
 fmp_status fmp_z_decompress(fmp_z *z, const void *stored, size_t stored_len, void *raw,
                             size_t raw_len, fmp_error *err);
 

@@ -1,0 +1,195 @@
+/*
+ * Coding one block: find what changed, choose the cheapest coders, write their streams.  See
+ * block.h.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/digest.h"
+#include "base/status.h"
+#include "codec/bits.h"
+#include "codec/block.h"
+#include "codec/positions.h"
+#include "codec/scan.h"
+#include "codec/values.h"
+
+fmp_scratch *fmp_scratch_new(void)
+{
+    return fmp_malloc(sizeof(fmp_scratch));
+}
+
+void fmp_scratch_free(fmp_scratch *s)
+{
+    fmp_free(s);
+}
+
+void fmp_piece_release(fmp_piece *piece)
+{
+    for (unsigned s = 0; s < FMP_STREAM_COUNT; s++)
+        fmp_buf_release(&piece->stream[s]);
+}
+
+static void piece_clear(fmp_piece *piece)
+{
+    for (unsigned s = 0; s < FMP_STREAM_COUNT; s++)
+        fmp_buf_clear(&piece->stream[s]);
+    piece->head = (fmp_block){.bits = 8};
+    piece->cost = 0;
+    piece->sum_before = piece->sum_after = 0;
+}
+
+static fmp_status piece_check(const fmp_piece *piece, fmp_error *err)
+{
+    for (unsigned s = 0; s < FMP_STREAM_COUNT; s++) {
+        if (piece->stream[s].bad)
+            return fmp_fail(err, FMP_ENOMEM, FMP_NO_OFFSET, "encoding a block: out of memory");
+    }
+    return FMP_OK;
+}
+
+static bool put_planes(fmp_piece *piece, const uint8_t *packed, uint32_t n)
+{
+    uint8_t *planes[8] = {NULL};
+    const unsigned width = piece->head.bits / 8;
+
+    for (unsigned k = 0; k < width; k++) {
+        planes[k] = fmp_buf_reserve(&piece->stream[FMP_STREAM_PLANES + k], n);
+        if (!planes[k])
+            return false;
+    }
+    fmp_planes_split(packed, n, width, planes);
+    for (unsigned k = 0; k < width; k++)
+        piece->stream[FMP_STREAM_PLANES + k].len += n;
+    return true;
+}
+
+fmp_status fmp_piece_whole(const void *target, uint32_t n_bytes, unsigned bits, bool planes,
+                           fmp_piece *piece, fmp_error *err)
+{
+    piece_clear(piece);
+    piece->head.kind = planes ? FMP_BLOCK_WHOLE_PLANES : FMP_BLOCK_WHOLE;
+    piece->head.n_bytes = n_bytes;
+    piece->head.bits = (uint8_t)(planes ? bits : 8);
+    piece->cost = 8ull * n_bytes;
+    if (planes)
+        put_planes(piece, target, n_bytes / (bits / 8));
+    else
+        fmp_buf_put(&piece->stream[FMP_STREAM_BYTES], target, n_bytes);
+    return piece_check(piece, err);
+}
+
+/* The plan for one block: which list of units, and which of its codings. */
+typedef struct plan {
+    const uint8_t *base, *target;
+    uint32_t n_units, n_changed;
+    const uint32_t *list; /* what the positions list */
+    uint32_t n_list;
+    fmp_value_cost cost;
+} plan;
+
+static void choose(fmp_scratch *s, const fmp_block_params *p, plan *pl, fmp_piece *piece)
+{
+    fmp_block *head = &piece->head;
+    uint64_t sparse;
+
+    head->complement = pl->n_changed > pl->n_units / 2;
+    pl->list = head->complement ? s->other : s->idx;
+    pl->n_list = head->complement ? fmp_scan_others(s->idx, pl->n_changed, pl->n_units, s->other)
+                                  : pl->n_changed;
+    sparse = fmp_positions_choose(head, pl->list, pl->n_list, pl->n_units);
+    if (p->set_values) {
+        piece->cost = sparse + (uint64_t)pl->n_changed * p->bits;
+        return;
+    }
+    fmp_values_cost(pl->base, pl->target, s->idx, pl->n_changed, pl->n_units, p->bits,
+                    p->sign_magnitude, &pl->cost);
+    head->value_class = pl->cost.sparse_class;
+    sparse += pl->cost.sparse;
+    piece->cost = sparse;
+    if (pl->cost.full <= sparse) {
+        piece->cost = pl->cost.full;
+        head->value_class = pl->cost.full_class;
+        head->pos = FMP_POS_FULL;
+        head->complement = false;
+        head->shift = head->gap_class = 0;
+        pl->n_list = pl->n_units;
+    }
+    if (head->pos != FMP_POS_RUNS)
+        head->n_runs = 0;
+}
+
+static bool write_streams(fmp_scratch *s, const fmp_block_params *p, const plan *pl,
+                          fmp_piece *piece)
+{
+    fmp_block *head = &piece->head;
+    const bool full = head->pos == FMP_POS_FULL;
+    const uint32_t n_values = full ? pl->n_units : pl->n_changed;
+    fmp_buf *bits = &piece->stream[FMP_STREAM_BITS];
+    fmp_buf *values = &piece->stream[FMP_STREAM_VALUES + head->value_class];
+    fmp_bit_writer w = {0};
+    uint64_t most = full ? 0 : fmp_positions_bits(head, pl->list, pl->n_list);
+
+    most += p->set_values ? 0 : full ? pl->cost.extra_full : pl->cost.extra_sparse;
+    w.at = fmp_buf_reserve(bits, (size_t)(most / 8) + 16);
+    if (!w.at)
+        return false;
+    fmp_positions_write(head, pl->list, pl->n_list, pl->n_units, &piece->stream[FMP_STREAM_BITMAP],
+                        &piece->stream[FMP_STREAM_GAPS + head->gap_class], &w);
+    if (p->set_values) {
+        if (!put_planes(piece, s->after, n_values))
+            return false;
+    } else {
+        uint8_t *tokens = fmp_buf_reserve(values, n_values);
+
+        if (!tokens)
+            return false;
+        fmp_values_write(pl->base, pl->target, full ? NULL : s->idx, n_values, full ? 0 : 1, p,
+                         tokens, &w);
+        values->len += n_values;
+    }
+    fmp_bits_flush(&w);
+    bits->len = (size_t)(w.at - bits->data);
+    head->bits_len = (uint32_t)bits->len;
+    return true;
+}
+
+static uint64_t sum_of(const uint8_t *data, size_t len)
+{
+    fmp_xxh x;
+
+    fmp_xxh_init(&x);
+    fmp_xxh_update(&x, data, len);
+    return fmp_xxh_final(&x);
+}
+
+fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *p, const void *base,
+                            const void *target, uint32_t n_bytes, fmp_piece *piece, fmp_error *err)
+{
+    const unsigned width = p->bits / 8u;
+    plan pl = {.base = base, .target = target, .n_units = n_bytes / width};
+    fmp_block *head = &piece->head;
+    size_t touched;
+
+    piece_clear(piece);
+    head->bits = p->bits;
+    head->sign_magnitude = p->sign_magnitude && !p->set_values;
+    head->kind = p->set_values ? FMP_BLOCK_SET : FMP_BLOCK_RESIDUAL;
+    pl.n_changed = fmp_scan_changed(base, target, pl.n_units, p->bits, s->idx);
+    if (!pl.n_changed)
+        return FMP_OK;
+    head->n_bytes = n_bytes;
+    choose(s, p, &pl, piece);
+    head->n_set = pl.n_list;
+    touched = (size_t)pl.n_changed * width;
+    if (head->pos == FMP_POS_FULL) {
+        piece->sum_before = sum_of(base, n_bytes);
+        piece->sum_after = sum_of(target, n_bytes);
+    } else {
+        fmp_scan_gather(base, s->idx, pl.n_changed, p->bits, s->before);
+        fmp_scan_gather(target, s->idx, pl.n_changed, p->bits, s->after);
+        piece->sum_before = sum_of(s->before, touched);
+        piece->sum_after = sum_of(s->after, touched);
+    }
+    write_streams(s, p, &pl, piece);
+    return piece_check(piece, err);
+}

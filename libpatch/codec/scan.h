@@ -1,0 +1,33 @@
+/*
+ * The loops over units: find what differs, and what it costs.  Private to codec/.  One
+ * always-inlined body a loop, specialised by unit width.
+ */
+#ifndef FMP_CODEC_SCAN_H
+#define FMP_CODEC_SCAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Work space of one thread. */
+struct fmp_scratch {
+    uint32_t idx[1u << 19];   /* changed units, ascending */
+    uint32_t other[1u << 19]; /* unchanged units, or positions of a decoded block */
+    uint8_t before[1u << 20]; /* touched units, packed */
+    uint8_t after[1u << 20];
+};
+
+/* Indices of the units that differ; returns their number. */
+uint32_t fmp_scan_changed(const uint8_t *base, const uint8_t *target, uint32_t n_units,
+                          unsigned bits, uint32_t *idx);
+/* Indices of 0 .. n_units - 1 that are not in idx; returns their number. */
+uint32_t fmp_scan_others(const uint32_t *idx, uint32_t n, uint32_t n_units, uint32_t *others);
+/* Packs the units at idx. */
+void fmp_scan_gather(const uint8_t *data, const uint32_t *idx, uint32_t n, unsigned bits,
+                     uint8_t *packed);
+
+/* Log2 of x >= 1 in 1/256 bits, the same on every machine. */
+uint32_t fmp_log2_fixed(uint64_t x);
+/* Order-0 entropy of a histogram in bits, at least a bit a symbol unless one symbol is all. */
+uint64_t fmp_entropy_bits(const uint32_t hist[256]);
+
+#endif

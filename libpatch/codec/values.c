@@ -1,0 +1,164 @@
+/*
+ * Values of changed units.  See values.h.
+ */
+#include "codec/values.h"
+
+#include <string.h>
+
+#include "codec/residual.h"
+#include "codec/scan.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE uint64_t residual_at(const uint8_t *base, const uint8_t *target, size_t i,
+                                   unsigned bits, bool sm)
+{
+    const unsigned width = bits / 8;
+
+    return fmp_residual(fmp_load_le(base + i * width, width),
+                        fmp_load_le(target + i * width, width), bits, sm);
+}
+
+ALWAYS_INLINE void count_tokens(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
+                                uint32_t n, unsigned bits, bool sm, uint32_t sparse[256],
+                                uint32_t full[256])
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t z = residual_at(base, target, idx[i], bits, sm);
+
+        sparse[fmp_value_token(z - 1)]++;
+        full[fmp_value_token(z)]++;
+    }
+}
+
+/* How much of it small steps are. */
+static uint8_t value_class(const uint32_t hist[256], uint32_t n)
+{
+    const uint64_t small = (uint64_t)hist[0] + hist[1];
+
+    return small * 32 >= (uint64_t)n * 31 ? 0
+           : small * 8 >= (uint64_t)n * 7 ? 1
+           : small * 8 >= (uint64_t)n * 5 ? 2
+                                          : 3;
+}
+
+static uint64_t raw_bits(const uint32_t hist[256])
+{
+    uint64_t sum = 0;
+
+    for (unsigned t = FMP_VALUE_DIRECT; t < 256; t++)
+        sum += (uint64_t)hist[t] * fmp_value_extra(t);
+    return sum;
+}
+
+void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
+                     uint32_t n_units, unsigned bits, bool sm, fmp_value_cost *ret)
+{
+    uint32_t sparse[256] = {0};
+    uint32_t full[256] = {0};
+
+    switch (bits) {
+    case 8:
+        count_tokens(base, target, idx, n, 8, sm, sparse, full);
+        break;
+    case 16:
+        count_tokens(base, target, idx, n, 16, sm, sparse, full);
+        break;
+    case 32:
+        count_tokens(base, target, idx, n, 32, sm, sparse, full);
+        break;
+    default:
+        count_tokens(base, target, idx, n, 64, sm, sparse, full);
+    }
+    full[0] += n_units - n;
+    ret->extra_sparse = raw_bits(sparse);
+    ret->extra_full = raw_bits(full);
+    ret->sparse = ret->extra_sparse + fmp_entropy_bits(sparse);
+    ret->full = ret->extra_full + fmp_entropy_bits(full);
+    ret->sparse_class = value_class(sparse, n);
+    ret->full_class = value_class(full, n_units);
+}
+
+ALWAYS_INLINE void write_tokens(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
+                                uint32_t n, unsigned less, unsigned bits, bool sm, uint8_t *tokens,
+                                fmp_bit_writer *w)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t v = residual_at(base, target, idx ? idx[i] : i, bits, sm) - less;
+        const unsigned token = fmp_value_token(v);
+        const unsigned extra = fmp_value_extra(token);
+
+        tokens[i] = (uint8_t)token;
+        if (extra)
+            fmp_bits_put(w, v & ((1ull << extra) - 1), extra);
+    }
+}
+
+void fmp_values_write(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
+                      unsigned less, const fmp_block_params *p, uint8_t *tokens, fmp_bit_writer *w)
+{
+    const bool sm = p->sign_magnitude;
+
+    switch (p->bits) {
+    case 8:
+        write_tokens(base, target, idx, n, less, 8, sm, tokens, w);
+        break;
+    case 16:
+        write_tokens(base, target, idx, n, less, 16, sm, tokens, w);
+        break;
+    case 32:
+        write_tokens(base, target, idx, n, less, 32, sm, tokens, w);
+        break;
+    default:
+        write_tokens(base, target, idx, n, less, 64, sm, tokens, w);
+    }
+}
+
+ALWAYS_INLINE void split(const uint8_t *packed, uint32_t n, unsigned width,
+                         uint8_t *const planes[8])
+{
+    for (uint32_t i = 0; i < n; i++)
+        for (unsigned k = 0; k < width; k++)
+            planes[k][i] = packed[(size_t)i * width + k];
+}
+
+ALWAYS_INLINE void join(const uint8_t *const planes[8], uint32_t n, unsigned width, uint8_t *packed)
+{
+    for (uint32_t i = 0; i < n; i++)
+        for (unsigned k = 0; k < width; k++)
+            packed[(size_t)i * width + k] = planes[k][i];
+}
+
+void fmp_planes_split(const uint8_t *packed, uint32_t n, unsigned width, uint8_t *const planes[8])
+{
+    switch (width) {
+    case 1:
+        split(packed, n, 1, planes);
+        break;
+    case 2:
+        split(packed, n, 2, planes);
+        break;
+    case 4:
+        split(packed, n, 4, planes);
+        break;
+    default:
+        split(packed, n, 8, planes);
+    }
+}
+
+void fmp_planes_join(const uint8_t *const planes[8], uint32_t n, unsigned width, uint8_t *packed)
+{
+    switch (width) {
+    case 1:
+        join(planes, n, 1, packed);
+        break;
+    case 2:
+        join(planes, n, 2, packed);
+        break;
+    case 4:
+        join(planes, n, 4, packed);
+        break;
+    default:
+        join(planes, n, 8, packed);
+    }
+}

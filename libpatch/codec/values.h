@@ -1,0 +1,31 @@
+/*
+ * Values of changed units: residuals as tokens, absolute values in byte planes.  Private to codec/.
+ * FORMAT.md, "Values".  The loops are specialised by unit width.
+ */
+#ifndef FMP_CODEC_VALUES_H
+#define FMP_CODEC_VALUES_H
+
+#include "codec/bits.h"
+#include "codec/block.h"
+
+/* What value tokens of the units at idx would cost, and how the units between would add to it. */
+typedef struct fmp_value_cost {
+    uint64_t sparse;                   /* bits; residual - 1 of the n units at idx */
+    uint64_t full;                     /* bits; residuals of all n_units */
+    uint64_t extra_sparse, extra_full; /* of those, raw bits */
+    uint8_t sparse_class, full_class;  /* stream class that suits */
+} fmp_value_cost;
+
+void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
+                     uint32_t n_units, unsigned bits, bool sm, fmp_value_cost *ret);
+
+/* Appends the tokens of the units at idx (lowered by `less`, 0 or 1); idx NULL: of units 0 .. n
+ * - 1. `tokens` has room for n. */
+void fmp_values_write(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
+                      unsigned less, const fmp_block_params *p, uint8_t *tokens, fmp_bit_writer *w);
+
+/* Byte planes of n packed units: plane k holds byte k of each. */
+void fmp_planes_split(const uint8_t *packed, uint32_t n, unsigned width, uint8_t *const planes[8]);
+void fmp_planes_join(const uint8_t *const planes[8], uint32_t n, unsigned width, uint8_t *packed);
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * A patch being written, shared by the passes of fmp_create().  Not installed.
+ */
+#ifndef FMP_CREATE_H
+#define FMP_CREATE_H
+
+#include "base/pool.h"
+#include "base/store.h"
+#include "container/sections.h"
+#include "encode.h"
+#include "match.h"
+#include "regions.h"
+
+/* Target digests as they become known, in file order. */
+typedef struct fmp_found_digest {
+    uint32_t row;
+    fmp_digest digest;
+} fmp_found_digest;
+
+typedef struct fmp_create_slot {
+    fmp_encoder enc;
+    uint8_t *base, *target;  /* a leaf each */
+    fmp_digest *base_digest; /* of the region's tensors: FMP_BATCH_MAX */
+    fmp_digest *target_digest;
+    bool *differs;
+} fmp_create_slot;
+
+typedef struct fmp_creation {
+    const fmp_store *base, *target;
+    fmp_create_options o;
+    fmp_match m;
+    fmp_layout layout;
+    fmp_payload payload;
+    fmp_create_slot slot[FMP_POOL_MAX_THREADS];
+    unsigned n_threads;
+    fmp_regions regions;
+    uint32_t *primary;   /* base tensor -> target tensor that it is hashed with, or FMP_NONE */
+    uint32_t *base_only; /* base tensors that no target tensor covers */
+    uint32_t n_base_only;
+    fmp_found_digest *found;
+    uint32_t n_found, cap_found;
+    fmp_merkle base_merkle, target_merkle; /* of the tensor in progress */
+    bool changed, has_set;                 /* of it */
+    fmp_block_params raw_params;           /* of the tensor of a raw store */
+    uint64_t done, total;                  /* bytes read */
+} fmp_creation;
+
+/* The coding unit of a tensor. */
+fmp_block_params fmp_creation_params(const fmp_creation *c, const fmp_store *s, uint32_t tensor);
+
+/* For a raw pair: the unit that codes samples of the change best. */
+fmp_status fmp_creation_try_widths(fmp_creation *c, fmp_error *err);
+
+/* The passes, in the order of the payload. */
+fmp_status fmp_creation_tensors(fmp_creation *c, fmp_error *err);
+fmp_status fmp_creation_files(fmp_creation *c, fmp_error *err);     /* headers, side files */
+fmp_status fmp_creation_base_only(fmp_creation *c, fmp_error *err); /* digests, old content */
+fmp_status fmp_creation_old_files(fmp_creation *c, fmp_error *err);
+
+/* Files, order and side files of both sides. */
+fmp_status fmp_creation_layout(fmp_creation *c, fmp_error *err);
+
+/* The manifest, canonical JSON, freed with fmp_free(). */
+fmp_status fmp_manifest_make(const fmp_creation *c, char **ret, fmp_error *err);
+/* Checks the user's part before any work is done. */
+fmp_status fmp_manifest_check_extra(const char *json, fmp_error *err);
+/* Checks a manifest read from a patch: canonical, and its facts are those of the tables. */
+fmp_status fmp_manifest_check(const char *text, size_t len, const fmp_digest roots[4],
+                              const char *path, fmp_error *err);
+
+#endif

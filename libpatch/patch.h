@@ -1,0 +1,45 @@
+/*
+ * What an opened patch holds, for the verbs.  Not installed.
+ */
+#ifndef FMP_PATCH_H
+#define FMP_PATCH_H
+
+#include "base/file.h"
+#include "container/sections.h"
+#include "container/table.h"
+#include "crypto/sigblock.h"
+
+/* What fmp_patch_scan() learns of a row. */
+typedef struct fmp_row_scan {
+    uint64_t n_changed, n_up, n_down, max_residual, stored;
+} fmp_row_scan;
+
+struct fmp_patch {
+    fmp_file file;
+    fmp_limits limits;
+    fmp_prefix prefix;
+    uint64_t body, payload; /* file offsets */
+    fmp_sigblock signatures;
+    char *manifest;
+    fmp_table table;
+    fmp_frames frames;
+    fmp_buf frame_digests;
+    fmp_layout layout;
+    uint32_t *target_pos, *base_pos; /* row -> place in the side's file order, or FMP_NONE */
+    uint32_t *target_of;             /* row of a base tensor -> row that it can be had back from */
+    fmp_patch_summary summary;
+    char stuck[300]; /* why it is not reversible; empty when it is */
+    fmp_row_scan *scan;
+};
+
+/* The limits with every 0 replaced by its default. */
+fmp_limits fmp_limits_or_default(const fmp_limits *limits);
+
+/* Roots over the rows of a table, base (side 0) or target (1). */
+void fmp_table_roots(const fmp_table *t, bool target, fmp_digest *ret_root,
+                     fmp_digest *ret_shape_root);
+
+/* Whether frames of the domain cover all `n_bytes` of the object (old content is stored whole). */
+bool fmp_patch_has_object(const fmp_patch *p, unsigned domain, uint32_t object, uint64_t n_bytes);
+
+#endif
