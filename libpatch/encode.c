@@ -45,23 +45,19 @@ void fmp_encoder_begin(fmp_encoder *e)
 /* What zstd makes of a piece's streams, in bytes. */
 static fmp_status stored_size(fmp_encoder *e, const fmp_piece *piece, size_t *ret, fmp_error *err)
 {
-    size_t sum = 0;
-
+    fmp_buf_clear(&e->trial_out);
     for (unsigned s = 0; s < FMP_STREAM_COUNT; s++) {
         const fmp_buf *b = &piece->stream[s];
-        size_t n = b->len;
+        size_t stored;
+        fmp_status st;
 
-        if (b->len && s != FMP_STREAM_BITS) {
-            fmp_status st;
-
-            fmp_buf_clear(&e->trial_out);
-            st = fmp_z_compress(e->z, e->level, b->data, b->len, &e->trial_out, &n, err);
-            if (st)
-                return st;
-        }
-        sum += n < b->len ? n : b->len;
+        if (!b->len)
+            continue;
+        st = fmp_stream_put(b->data, b->len, s, e->z, e->level, &e->trial_out, &stored, err);
+        if (st)
+            return st;
     }
-    *ret = sum;
+    *ret = e->trial_out.len;
     return FMP_OK;
 }
 

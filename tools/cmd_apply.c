@@ -102,7 +102,7 @@ static int open_patches(apply_work *w, const apply_args *args, char **names, siz
         if (status)
             return status;
         if (fmp_patch_check_trust(w->in[i].patch, &w->trust.rules, &w->verdicts[i], &err))
-            return report_error(&args->common, &err);
+            return report_error_about(&args->common, w->in[i].shown, &err);
         w->sentences[i] = trust_sentence(&w->trust, w->in[i].patch, w->verdicts[i]);
     }
     return FMP_OK;

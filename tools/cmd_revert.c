@@ -167,7 +167,7 @@ static int revert(const revert_args *args, char **operands)
     if (!status)
         status = inputs_open_patch(&w.in, operands[1], &args->common);
     if (!status && fmp_patch_check_trust(w.in.patch, &w.trust.rules, &w.verdict, &err))
-        status = report_error(&args->common, &err);
+        status = report_error_about(&args->common, w.in.shown, &err);
     if (!status)
         status = inputs_open_store(&w.target, operands[0], w.in.patch, INPUT_TARGET, &args->common);
     if (!status)

@@ -177,7 +177,7 @@ static int check_patch(verify_work *w, const verify_args *args, const char *oper
     if (status)
         return status;
     if (fmp_patch_check_trust(w->in.patch, &w->trust.rules, &w->verdict, &err))
-        return report_error(common, &err);
+        return report_error_about(common, w->in.shown, &err);
     if (args->base) {
         status = inputs_open_store(&w->base, args->base, w->in.patch, INPUT_BASE, common);
         if (status)

@@ -22,7 +22,7 @@ int inputs_open_patch(input_patch *in, const char *operand, const common_args *c
             return status;
     }
     if (fmp_patch_open(in->path, NULL, &in->patch, &err))
-        return report_error(common, &err);
+        return report_error_about(common, in->shown, &err);
     return FMP_OK;
 }
 

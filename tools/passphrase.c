@@ -66,7 +66,7 @@ static int from_terminal(const char *prompt, char *pass, size_t cap)
         silent = old;
         silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
         if (!tcsetattr(fd, TCSAFLUSH, &silent)) {
-            dprintf(fd, "%s: ", prompt);
+            dprintf(fd, "%s", prompt);
             len = read_line(fd, "/dev/tty", pass, cap);
             tcsetattr(fd, TCSAFLUSH, &old);
             dprintf(fd, "\n");
@@ -112,7 +112,7 @@ int passphrase_ask(void *ctx, const char *prompt, char *pass, size_t cap)
 int passphrase_ask_new(char *pass, size_t cap)
 {
     char again[PASSPHRASE_MAX];
-    int len = passphrase_ask(NULL, "New passphrase", pass, cap);
+    int len = passphrase_ask(NULL, "New passphrase: ", pass, cap);
 
     if (len == 0) {
         report_warning("the passphrase is empty; --no-passphrase writes a key without one");
@@ -120,7 +120,7 @@ int passphrase_ask_new(char *pass, size_t cap)
     }
     if (len < 0 || kept.known)
         return len;
-    if (passphrase_ask(NULL, "The same again", again, sizeof again) < 0)
+    if (passphrase_ask(NULL, "The same again: ", again, sizeof again) < 0)
         len = -1;
     else if (strcmp(pass, again)) {
         report_warning("the two passphrases differ");

@@ -67,13 +67,32 @@ void report_note(const common_args *common, const char *fmt, ...)
     va_end(ap);
 }
 
-int report_error(const common_args *common, const fmp_error *err)
+/* Messages about a part of a patch do not know its name. */
+static void put_name_first(fmp_error *err, const char *name)
+{
+    char *shown = text_escape(name, strlen(name));
+    const size_t len = strlen(shown);
+
+    if (strncmp(err->text, shown, len) || err->text[len] != ':') {
+        char rest[sizeof err->text];
+
+        snprintf(rest, sizeof rest, "%s", err->text);
+        snprintf(err->text, sizeof err->text, "%.150s: %.240s", shown, rest);
+    }
+    free(shown);
+}
+
+int report_error_about(const common_args *common, const char *name, const fmp_error *err)
 {
     const int status = fmp_exit_status(err->status);
     fmp_error shown = *err;
     report_json j;
 
+    if (err->status == FMP_ECANCELED && progress_signal())
+        return status; /* who sent the signal knows */
     spool_rename(&shown);
+    if (name)
+        put_name_first(&shown, name);
     if (err->offset == FMP_NO_OFFSET)
         report_warning("%s", shown.text);
     else
@@ -89,6 +108,11 @@ int report_error(const common_args *common, const fmp_error *err)
         report_json_end(&j);
     }
     return status;
+}
+
+int report_error(const common_args *common, const fmp_error *err)
+{
+    return report_error_about(common, NULL, err);
 }
 
 /* ---- the terminal -----------------------------------------------------------------------------

@@ -25,6 +25,8 @@ int report_errno(const char *what);
 /* What the library says went wrong, and as JSON on standard output where that was asked for;
  * returns the exit status. */
 int report_error(const common_args *common, const fmp_error *err);
+/* The same with `name` before it, unless it is there already. */
+int report_error_about(const common_args *common, const char *name, const fmp_error *err);
 /* Unless -q. */
 void report_note(const common_args *common, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

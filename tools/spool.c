@@ -97,7 +97,9 @@ const char *spool_input(int *ret_status)
         return NULL;
     }
     if (!copy_all(STDIN_FILENO, fd, &reading)) {
-        *ret_status = report_errno(reading ? "standard input" : temp_dir());
+        *ret_status = fmp_exit_status(FMP_EIO);
+        if (!progress_signal())
+            *ret_status = report_errno(reading ? "standard input" : temp_dir());
         close(fd);
         return NULL;
     }
@@ -142,8 +144,11 @@ int spool_out_copy(const spool_out *s)
 
     if (fd < 0)
         return report_errno(s->path);
-    if (!copy_all(fd, STDOUT_FILENO, &reading))
-        status = report_errno(reading ? s->path : "standard output");
+    if (!copy_all(fd, STDOUT_FILENO, &reading)) {
+        status = fmp_exit_status(FMP_EIO);
+        if (!progress_signal())
+            status = report_errno(reading ? s->path : "standard output");
+    }
     close(fd);
     return status;
 }

@@ -10,9 +10,12 @@
 #define XXH_STATIC_LINKING_ONLY /* for the size of its state */
 #include <xxhash.h>
 
+#define XXH_STATE_ALIGN 64u
+
 _Static_assert(sizeof(crypto_generichash_blake2b_state) <= sizeof((fmp_hasher){{0}}.opaque),
                "fmp_hasher is too small");
-_Static_assert(sizeof(XXH3_state_t) <= sizeof((fmp_xxh){{0}}.opaque), "fmp_xxh is too small");
+_Static_assert(sizeof(XXH3_state_t) + XXH_STATE_ALIGN - 1 <= sizeof((fmp_xxh){{0}, 0}.opaque),
+               "fmp_xxh is too small");
 
 /* Personal strings are 16 bytes, padded with zeros. */
 static const uint8_t personal_leaf[16] = "fmp1-leaf";
@@ -205,19 +208,42 @@ bool fmp_digest_from_hex(const char *hex, fmp_digest *ret)
     return true;
 }
 
+/* XXH3 wants 64-byte alignment, which neither the heap nor a struct that is copied promises: the
+ * state lies at the first such address in x->opaque, and moves when that has become another. */
+static size_t aligned_shift(const fmp_xxh *x)
+{
+    return -(uintptr_t)x->opaque & (XXH_STATE_ALIGN - 1);
+}
+
+static XXH3_state_t *xxh_state(fmp_xxh *x)
+{
+    const size_t shift = aligned_shift(x);
+
+    if (shift != x->shift) {
+        memmove(x->opaque + shift, x->opaque + x->shift, sizeof(XXH3_state_t));
+        x->shift = (uint8_t)shift;
+    }
+    return (XXH3_state_t *)(void *)(x->opaque + shift);
+}
+
 void fmp_xxh_init(fmp_xxh *x)
 {
-    XXH3_INITSTATE((XXH3_state_t *)(void *)x->opaque);
-    XXH3_64bits_reset((XXH3_state_t *)(void *)x->opaque);
+    XXH3_state_t *state;
+
+    *x = (fmp_xxh){.shift = (uint8_t)aligned_shift(x)};
+    state = xxh_state(x);
+    (void)XXH3_64bits_reset(state);
 }
 
 void fmp_xxh_update(fmp_xxh *x, const void *data, size_t len)
 {
     if (len)
-        XXH3_64bits_update((XXH3_state_t *)(void *)x->opaque, data, len);
+        (void)XXH3_64bits_update(xxh_state(x), data, len);
 }
 
 uint64_t fmp_xxh_final(const fmp_xxh *x)
 {
-    return XXH3_64bits_digest((const XXH3_state_t *)(const void *)x->opaque);
+    fmp_xxh copy = *x;
+
+    return XXH3_64bits_digest(xxh_state(&copy));
 }

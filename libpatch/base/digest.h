@@ -23,7 +23,7 @@ fmp_digest fmp_digest_of(const void *data, size_t len);
 
 /* The same in pieces. */
 typedef struct fmp_hasher {
-    _Alignas(64) uint8_t opaque[384]; /* crypto_generichash_blake2b_state */
+    _Alignas(16) uint8_t opaque[384]; /* crypto_generichash_blake2b_state */
 } fmp_hasher;
 
 void fmp_hasher_init(fmp_hasher *h); /* plain BLAKE2b-256 */
@@ -62,7 +62,8 @@ bool fmp_digest_from_hex(const char *hex, fmp_digest *ret);
 
 /* XXH3-64 in pieces, for the touched-element check of a frame; never part of a trust decision. */
 typedef struct fmp_xxh {
-    _Alignas(64) uint8_t opaque[640]; /* XXH3_state_t */
+    uint8_t opaque[640]; /* XXH3_state_t, wherever in there it is aligned */
+    uint8_t shift;       /* where that was when it was last written */
 } fmp_xxh;
 
 void fmp_xxh_init(fmp_xxh *x);

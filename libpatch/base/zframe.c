@@ -12,6 +12,7 @@
 
 struct fmp_z {
     ZSTD_CCtx *c;
+    ZSTD_CCtx *entropy; /* set up once */
     ZSTD_DCtx *d;
 };
 
@@ -35,6 +36,7 @@ void fmp_z_free(fmp_z *z)
     if (!z)
         return;
     ZSTD_freeCCtx(z->c);
+    ZSTD_freeCCtx(z->entropy);
     ZSTD_freeDCtx(z->d);
     fmp_free(z);
 }
@@ -67,16 +69,13 @@ static fmp_status set_up(fmp_z *z, int level, size_t len, fmp_error *err)
     return FMP_OK;
 }
 
-fmp_status fmp_z_compress(fmp_z *z, int level, const void *data, size_t len, fmp_buf *out,
-                          size_t *ret_len, fmp_error *err)
+static fmp_status compress_with(ZSTD_CCtx *c, const void *data, size_t len, fmp_buf *out,
+                                size_t *ret_len, fmp_error *err)
 {
     size_t room = ZSTD_compressBound(len);
     uint8_t *at;
     size_t n;
-    fmp_status st = set_up(z, level, len, err);
 
-    if (st)
-        return st;
     if (ZSTD_isError(room))
         return fmp_fail(err, FMP_ELIMIT, FMP_NO_OFFSET, "zstd: %zu bytes are too many", len);
     if (out->max && room > out->max - out->len)
@@ -84,7 +83,7 @@ fmp_status fmp_z_compress(fmp_z *z, int level, const void *data, size_t len, fmp
     at = fmp_buf_reserve(out, room);
     if (!at)
         return no_memory(err);
-    n = ZSTD_compress2(z->c, at, room, data, len);
+    n = ZSTD_compress2(c, at, room, data, len);
     if (ZSTD_isError(n))
         return ZSTD_getErrorCode(n) == ZSTD_error_dstSize_tooSmall
                    ? fmp_fail(err, FMP_ELIMIT, FMP_NO_OFFSET,
@@ -93,6 +92,46 @@ fmp_status fmp_z_compress(fmp_z *z, int level, const void *data, size_t len, fmp
     out->len += n;
     *ret_len = n;
     return FMP_OK;
+}
+
+fmp_status fmp_z_compress(fmp_z *z, int level, const void *data, size_t len, fmp_buf *out,
+                          size_t *ret_len, fmp_error *err)
+{
+    const fmp_status st = set_up(z, level, len, err);
+
+    return st ? st : compress_with(z->c, data, len, out, ret_len, err);
+}
+
+/* The smallest hash table and the longest minimum: hardly a match is found, Huffman does the rest.
+ */
+static fmp_status set_up_entropy(fmp_z *z, fmp_error *err)
+{
+    static const struct {
+        ZSTD_cParameter key;
+        int value;
+    } settings[] = {{ZSTD_c_strategy, ZSTD_fast}, {ZSTD_c_minMatch, 7},
+                    {ZSTD_c_hashLog, 6},          {ZSTD_c_windowLog, FMP_Z_WINDOW_LOG},
+                    {ZSTD_c_targetLength, 0},     {ZSTD_c_checksumFlag, 0}};
+    size_t bad = 0;
+
+    if (!z->entropy)
+        z->entropy = ZSTD_createCCtx();
+    if (!z->entropy)
+        return no_memory(err);
+    bad = ZSTD_CCtx_reset(z->entropy, ZSTD_reset_session_only);
+    for (size_t i = 0; i < sizeof settings / sizeof *settings && !ZSTD_isError(bad); i++)
+        bad = ZSTD_CCtx_setParameter(z->entropy, settings[i].key, settings[i].value);
+    return ZSTD_isError(bad)
+               ? fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "zstd: %s", ZSTD_getErrorName(bad))
+               : FMP_OK;
+}
+
+fmp_status fmp_z_compress_entropy(fmp_z *z, const void *data, size_t len, fmp_buf *out,
+                                  size_t *ret_len, fmp_error *err)
+{
+    const fmp_status st = set_up_entropy(z, err);
+
+    return st ? st : compress_with(z->entropy, data, len, out, ret_len, err);
 }
 
 static fmp_status corrupt(fmp_error *err, const char *what)

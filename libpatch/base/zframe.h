@@ -22,6 +22,10 @@ void fmp_z_free(fmp_z *z);
 /* Appends the frame to `out`.  *ret_len is its length.  level 1 .. 19. */
 fmp_status fmp_z_compress(fmp_z *z, int level, const void *data, size_t len, fmp_buf *out,
                           size_t *ret_len, fmp_error *err);
+/* The same with entropy coding alone: for streams of independent symbols, where chance matches only
+ * cost bits. */
+fmp_status fmp_z_compress_entropy(fmp_z *z, const void *data, size_t len, fmp_buf *out,
+                                  size_t *ret_len, fmp_error *err);
 /* `stored` must be one frame, nothing after it, that declares and yields exactly `raw_len` bytes.
  */
 fmp_status fmp_z_decompress(fmp_z *z, const void *stored, size_t stored_len, void *raw,

@@ -46,40 +46,86 @@ size_t fmp_block_share(const fmp_block *b, unsigned s)
  */
 
 /*
- * byte 0: kind (bits 0-1), positions (2-4), complement (5), other object than the block before (6),
- * a gap before it (7) byte 1: log2 of the unit's bytes (0-1), sign-magnitude (2), gap class (3-4),
- * value class (5-6)
+ * byte 0: kind (bits 0-1), positions (2-4; 7: all but place and counts as in the block before),
+ *         complement (5), other object than the block before (6), a gap before it (7)
+ * byte 1: log2 of the unit's bytes (0-1), sign-magnitude (2), gap class (3-4), value class (5-6),
+ * sign apart (7)
  */
+enum { AS_BEFORE = 7, MOVED = 64, GAP = 128 };
+
+static bool looks_like(const fmp_block *b, const fmp_block *before)
+{
+    return b->kind == before->kind && b->pos == before->pos &&
+           b->complement == before->complement && b->bits == before->bits &&
+           b->sign_magnitude == before->sign_magnitude && b->gap_class == before->gap_class &&
+           b->value_class == before->value_class && b->sign_apart == before->sign_apart &&
+           b->n_bytes == before->n_bytes && b->shift == before->shift;
+}
+
+/* Bytes of the bit stream if no token has extra bits; what a head stores is the difference. */
+static uint32_t expected_bits(const fmp_block *b)
+{
+    uint64_t n = b->sign_apart ? fmp_block_changed(b) : 0;
+
+    if (b->pos == FMP_POS_SPLIT)
+        n += (uint64_t)b->n_set * b->shift;
+    if (b->pos == FMP_POS_RICE)
+        n += (uint64_t)b->n_set * (b->shift + 1u);
+    return (uint32_t)((n + 7) / 8);
+}
+
+static bool has_bits(const fmp_block *b)
+{
+    return b->kind == FMP_BLOCK_RESIDUAL || b->pos != FMP_POS_BITMAP;
+}
+
+static uint64_t zigzag32(uint32_t now, uint32_t before)
+{
+    return fmp_zigzag(now - (uint64_t)before, 64);
+}
+
+/* False when the sum is no 32-bit number. */
+static bool unzigzag32(uint64_t z, uint32_t before, uint32_t *ret)
+{
+    const uint64_t v = before + fmp_unzigzag(z, 64);
+
+    *ret = (uint32_t)v;
+    return v <= UINT32_MAX;
+}
+
 void fmp_block_put_head(const fmp_block *b, const fmp_block *before, fmp_buf *out)
 {
     const bool moved = !before || b->object != before->object;
     const uint64_t expected = moved ? 0 : before->off + before->n_bytes;
-    const bool gap = b->off != expected;
+    const unsigned place = (moved ? MOVED : 0u) | (b->off != expected ? GAP : 0u);
     const unsigned log_width = b->bits == 8 ? 0 : b->bits == 16 ? 1 : b->bits == 32 ? 2 : 3;
+    const bool alike = before && looks_like(b, before);
 
     fmp_buf_put_le(out,
-                   b->kind | (unsigned)b->pos << 2 | (b->complement ? 32u : 0) | (moved ? 64u : 0) |
-                       (gap ? 128u : 0),
+                   alike ? AS_BEFORE << 2 | place
+                         : b->kind | (unsigned)b->pos << 2 | (b->complement ? 32u : 0) | place,
                    1);
-    fmp_buf_put_le(out,
-                   log_width | (b->sign_magnitude ? 4u : 0) | (unsigned)b->gap_class << 3 |
-                       (unsigned)b->value_class << 5,
-                   1);
+    if (!alike)
+        fmp_buf_put_le(out,
+                       log_width | (b->sign_magnitude ? 4u : 0) | (unsigned)b->gap_class << 3 |
+                           (unsigned)b->value_class << 5 | (b->sign_apart ? 128u : 0),
+                       1);
     if (moved)
         fmp_buf_put_varint(out, before ? b->object - before->object : b->object);
-    if (gap)
+    if (b->off != expected)
         fmp_buf_put_varint(out, b->off - expected);
-    fmp_buf_put_varint(out, b->n_bytes);
+    if (!alike)
+        fmp_buf_put_varint(out, b->n_bytes);
     if (b->kind >= FMP_BLOCK_WHOLE)
         return;
-    if (b->pos != FMP_POS_FULL)
-        fmp_buf_put_varint(out, b->n_set);
-    if (b->pos == FMP_POS_SPLIT || b->pos == FMP_POS_RICE)
+    if (!alike && (b->pos == FMP_POS_SPLIT || b->pos == FMP_POS_RICE))
         fmp_buf_put_le(out, b->shift, 1);
+    if (b->pos != FMP_POS_FULL)
+        fmp_buf_put_varint(out, alike ? zigzag32(b->n_set, before->n_set) : b->n_set);
     if (b->pos == FMP_POS_RUNS)
         fmp_buf_put_varint(out, b->n_runs);
-    if (b->kind == FMP_BLOCK_RESIDUAL || b->pos != FMP_POS_BITMAP)
-        fmp_buf_put_varint(out, b->bits_len);
+    if (has_bits(b))
+        fmp_buf_put_varint(out, zigzag32(b->bits_len, expected_bits(b)));
 }
 
 static bool parse_place(fmp_cursor *c, unsigned flags, const fmp_block *before, fmp_block *b)
@@ -88,16 +134,16 @@ static bool parse_place(fmp_cursor *c, unsigned flags, const fmp_block *before, 
 
     b->object = before ? before->object : 0;
     b->off = before ? before->off + before->n_bytes : 0;
-    if (!before && !(flags & 64))
+    if (!before && !(flags & MOVED))
         return false;
-    if (flags & 64) {
+    if (flags & MOVED) {
         step = fmp_cur_varint(c);
         if (before && (step == 0 || step > UINT64_MAX - before->object))
             return false;
         b->object += step;
         b->off = 0;
     }
-    if (flags & 128) {
+    if (flags & GAP) {
         step = fmp_cur_varint(c);
         if (step == 0 || step > (1ull << 62) || b->off > (1ull << 62))
             return false;
@@ -106,21 +152,19 @@ static bool parse_place(fmp_cursor *c, unsigned flags, const fmp_block *before, 
     return true;
 }
 
-/* Sizes that positions need; false when they cannot be. */
-static bool parse_counts(fmp_cursor *c, fmp_block *b)
+/* What both kinds of head end with; false when it cannot be. */
+static bool parse_counts(fmp_cursor *c, const fmp_block *alike, fmp_block *b)
 {
     const uint32_t n_units = fmp_block_units(b);
     uint64_t n = n_units;
-    uint64_t bits_len = 0;
 
     if (b->pos != FMP_POS_FULL)
         n = fmp_cur_varint(c);
-    if (n > n_units || (n == 0 && !b->complement) || (n == n_units && b->complement))
-        return false;
     b->n_set = (uint32_t)n;
-    if (b->pos == FMP_POS_SPLIT || b->pos == FMP_POS_RICE)
-        b->shift = (uint8_t)fmp_cur_le(c, 1);
-    if (b->shift > 20 || (b->pos == FMP_POS_SPLIT && b->shift == 0))
+    if (b->pos != FMP_POS_FULL && alike && !unzigzag32(n, alike->n_set, &b->n_set))
+        return false;
+    if ((!alike && n > n_units) || b->n_set > n_units || (b->n_set == 0 && !b->complement) ||
+        (b->n_set == n_units && b->complement))
         return false;
     if (b->pos == FMP_POS_RUNS) {
         n = fmp_cur_varint(c);
@@ -128,43 +172,57 @@ static bool parse_counts(fmp_cursor *c, fmp_block *b)
             return false;
         b->n_runs = (uint32_t)n;
     }
-    if (b->kind == FMP_BLOCK_RESIDUAL || b->pos != FMP_POS_BITMAP)
-        bits_len = fmp_cur_varint(c);
-    if (bits_len > 16ull * FMP_BLOCK_MAX)
+    return !has_bits(b) || (unzigzag32(fmp_cur_varint(c), expected_bits(b), &b->bits_len) &&
+                            b->bits_len <= 16u * FMP_BLOCK_MAX);
+}
+
+/* The description of a block that is not like the one before. */
+static bool parse_how(fmp_cursor *c, fmp_block *b)
+{
+    const uint64_t n_bytes = fmp_cur_varint(c);
+    const bool whole = b->kind >= FMP_BLOCK_WHOLE;
+
+    if (n_bytes == 0 || n_bytes > FMP_BLOCK_MAX || n_bytes % (b->bits / 8u) ||
+        (!whole && n_bytes / (b->bits / 8u) > FMP_BLOCK_UNITS))
         return false;
-    b->bits_len = (uint32_t)bits_len;
-    return true;
+    b->n_bytes = (uint32_t)n_bytes;
+    if (whole)
+        return b->pos == FMP_POS_NONE && !b->complement && !b->sign_magnitude && !b->sign_apart &&
+               (b->bits == 8 || b->kind == FMP_BLOCK_WHOLE_PLANES);
+    if (b->pos == FMP_POS_NONE ||
+        (b->pos == FMP_POS_FULL && (b->complement || b->kind != FMP_BLOCK_RESIDUAL)) ||
+        (b->sign_apart && (b->kind != FMP_BLOCK_RESIDUAL || b->pos == FMP_POS_FULL)) ||
+        (b->kind == FMP_BLOCK_SET && b->sign_magnitude))
+        return false;
+    if (b->pos == FMP_POS_SPLIT || b->pos == FMP_POS_RICE)
+        b->shift = (uint8_t)fmp_cur_le(c, 1);
+    return b->shift <= 20 && (b->pos != FMP_POS_SPLIT || b->shift != 0);
 }
 
 static bool parse_head(fmp_cursor *c, const fmp_block *before, fmp_block *b)
 {
     const unsigned flags = (unsigned)fmp_cur_le(c, 1);
-    const unsigned how = (unsigned)fmp_cur_le(c, 1);
-    uint64_t n_bytes;
+    const bool alike = (flags >> 2 & 7) == AS_BEFORE;
+    unsigned how;
 
+    if (alike) {
+        if (!before || flags & 35)
+            return false;
+        *b = *before;
+        return parse_place(c, flags, before, b) &&
+               (b->kind >= FMP_BLOCK_WHOLE || parse_counts(c, before, b)) && !c->bad;
+    }
+    how = (unsigned)fmp_cur_le(c, 1);
     *b = (fmp_block){.kind = flags & 3,
                      .pos = flags >> 2 & 7,
                      .complement = flags >> 5 & 1,
                      .bits = (uint8_t)(8u << (how & 3)),
                      .sign_magnitude = how >> 2 & 1,
                      .gap_class = how >> 3 & 3,
-                     .value_class = how >> 5 & 3};
-    if (how & 128 || !parse_place(c, flags, before, b))
-        return false;
-    n_bytes = fmp_cur_varint(c);
-    if (n_bytes == 0 || n_bytes > FMP_BLOCK_MAX || n_bytes % (b->bits / 8u) ||
-        n_bytes / (b->bits / 8u) >
-            FMP_BLOCK_UNITS + (b->kind >= FMP_BLOCK_WHOLE ? FMP_BLOCK_UNITS : 0))
-        return false;
-    b->n_bytes = (uint32_t)n_bytes;
-    if (b->kind >= FMP_BLOCK_WHOLE)
-        return !c->bad && b->pos == FMP_POS_NONE && !b->complement && !b->sign_magnitude &&
-               (b->bits == 8 || b->kind == FMP_BLOCK_WHOLE_PLANES);
-    if (b->pos == FMP_POS_NONE || b->pos > FMP_POS_FULL ||
-        (b->pos == FMP_POS_FULL && (b->complement || b->kind != FMP_BLOCK_RESIDUAL)) ||
-        (b->kind == FMP_BLOCK_SET && b->sign_magnitude))
-        return false;
-    return parse_counts(c, b) && !c->bad;
+                     .value_class = how >> 5 & 3,
+                     .sign_apart = how >> 7};
+    return parse_place(c, flags, before, b) && parse_how(c, b) &&
+           (b->kind >= FMP_BLOCK_WHOLE || parse_counts(c, NULL, b)) && !c->bad;
 }
 
 fmp_status fmp_blocks_parse(const fmp_streams *s, uint32_t n_blocks, fmp_block *blocks,
@@ -238,13 +296,25 @@ static fmp_status changed_units(const fmp_block *b, const fmp_streams *st, fmp_b
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-ALWAYS_INLINE uint64_t take_value(unsigned token, fmp_bit_reader *bits)
+ALWAYS_INLINE uint64_t take_token(unsigned token, fmp_bit_reader *bits)
 {
     const unsigned extra = fmp_value_extra(token);
 
     if (!extra)
         return token;
     return (4ull | ((token - FMP_VALUE_DIRECT) & 3)) << extra | fmp_bits_take(bits, extra);
+}
+
+/* A residual, as it was before it was lowered. */
+ALWAYS_INLINE uint64_t take_residual(const fmp_block *b, unsigned token, fmp_bit_reader *bits,
+                                     uint64_t less)
+{
+    uint64_t sign;
+
+    if (!b->sign_apart)
+        return take_token(token, bits) + less;
+    sign = fmp_bits_take(bits, 1);
+    return (take_token(token, bits) << 1 | sign) + less;
 }
 
 static fmp_status bad_values(fmp_error *err)
@@ -264,7 +334,7 @@ ALWAYS_INLINE bool apply_residuals(const fmp_block *b, const uint8_t *tokens, fm
 
     for (uint32_t i = 0; i < n; i++) {
         uint8_t *p = data + (size_t)(full ? i : idx[i]) * width;
-        const uint64_t z = take_value(tokens[i], r) + (full ? 0 : 1);
+        const uint64_t z = take_residual(b, tokens[i], r, full ? 0 : 1);
         const uint64_t x = fmp_load_le(p, width);
 
         bad |= z > mask || (!full && z == 0);
@@ -391,7 +461,8 @@ fmp_status fmp_block_list(const fmp_block *b, const fmp_streams *s, fmp_scratch 
             scratch->idx[i] = i;
     if (b->kind == FMP_BLOCK_RESIDUAL) {
         for (uint32_t i = 0; i < n; i++) {
-            const uint64_t z = take_value(s->data[v][b->at[v] + i], &r) + (b->pos != FMP_POS_FULL);
+            const uint64_t z =
+                take_residual(b, s->data[v][b->at[v] + i], &r, b->pos != FMP_POS_FULL);
 
             if (z > fmp_unit_mask(b->bits) || (z == 0 && b->pos != FMP_POS_FULL))
                 return bad_values(err);

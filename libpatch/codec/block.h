@@ -56,6 +56,7 @@ typedef struct fmp_block {
     uint8_t kind;
     uint8_t pos;
     bool complement; /* positions list the unchanged units */
+    bool sign_apart; /* value tokens hold sizes only, signs are raw bits before them */
     uint8_t shift;
     uint8_t gap_class, value_class;
     uint8_t bits; /* unit: 8, 16, 32, 64 */

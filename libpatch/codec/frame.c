@@ -79,24 +79,31 @@ void fmp_frame_add(fmp_frame_builder *f, const fmp_piece *piece)
     f->n_changed += fmp_block_changed(&piece->head);
 }
 
-/* Compresses one stream behind `body`; *ret_stored is 0 where it is kept as it is. */
-static fmp_status put_stream(const fmp_buf *stream, unsigned kind, fmp_z *z, int level,
-                             fmp_buf *body, size_t *ret_stored, fmp_error *err)
+/* Appends one stream the shortest way; *ret_stored is 0 where it is kept as it is. */
+fmp_status fmp_stream_put(const uint8_t *data, size_t len, unsigned kind, fmp_z *z, int level,
+                          fmp_buf *body, size_t *ret_stored, fmp_error *err)
 {
     const size_t start = body->len;
-    fmp_status st;
+    size_t first = len, second = len;
+    fmp_status st = FMP_OK;
 
     *ret_stored = 0;
-    if (kind != FMP_STREAM_BITS && stream->len > 8) {
-        st = fmp_z_compress(z, level, stream->data, stream->len, body, ret_stored, err);
+    if (kind != FMP_STREAM_BITS && len > 8) {
+        st = fmp_z_compress(z, level, data, len, body, &first, err);
+        if (!st && kind != FMP_STREAM_HEADS)
+            st = fmp_z_compress_entropy(z, data, len, body, &second, err);
         if (st)
             return st;
-        if (*ret_stored < stream->len)
-            return FMP_OK;
-        body->len = start;
-        *ret_stored = 0;
     }
-    fmp_buf_put(body, stream->data, stream->len);
+    if (first >= len && second >= len) {
+        body->len = start;
+        fmp_buf_put(body, data, len);
+        return FMP_OK;
+    }
+    if (second < first)
+        memmove(body->data + start, body->data + start + first, second);
+    *ret_stored = second < first ? second : first;
+    body->len = start + *ret_stored;
     return FMP_OK;
 }
 
@@ -121,7 +128,7 @@ fmp_status fmp_frame_seal(fmp_frame_builder *f, fmp_z *z, int level, bool sums, 
 
         if (!f->stream[s].len)
             continue;
-        st = put_stream(&f->stream[s], s, z, level, &body, &stored, err);
+        st = fmp_stream_put(f->stream[s].data, f->stream[s].len, s, z, level, &body, &stored, err);
         if (st)
             goto out;
         fmp_buf_put_varint(out, f->stream[s].len);
@@ -177,7 +184,7 @@ static fmp_status read_head(fmp_cursor *c, fmp_frame *f, frame_head *h, fmp_erro
     if (h->total > FMP_FRAME_MAX_RAW)
         return corrupt(err, "its streams decode to more than 4 MiB");
     if (h->n_blocks == 0 || h->n_blocks > FMP_FRAME_MAX_BLOCKS ||
-        h->n_blocks > h->raw[FMP_STREAM_HEADS] / 3)
+        h->n_blocks > h->raw[FMP_STREAM_HEADS])
         return corrupt(err, "it has too many blocks, or none");
     f->has_sums = flags & FLAG_SUMS;
     if (f->has_sums) {

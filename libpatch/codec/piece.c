@@ -104,13 +104,14 @@ static void choose(fmp_scratch *s, const fmp_block_params *p, plan *pl, fmp_piec
     fmp_values_cost(pl->base, pl->target, s->idx, pl->n_changed, pl->n_units, p->bits,
                     p->sign_magnitude, &pl->cost);
     head->value_class = pl->cost.sparse_class;
+    head->sign_apart = pl->cost.sign_apart;
     sparse += pl->cost.sparse;
     piece->cost = sparse;
     if (pl->cost.full <= sparse) {
         piece->cost = pl->cost.full;
         head->value_class = pl->cost.full_class;
         head->pos = FMP_POS_FULL;
-        head->complement = false;
+        head->complement = head->sign_apart = false;
         head->shift = head->gap_class = 0;
         pl->n_list = pl->n_units;
     }
@@ -143,8 +144,11 @@ static bool write_streams(fmp_scratch *s, const fmp_block_params *p, const plan 
 
         if (!tokens)
             return false;
-        fmp_values_write(pl->base, pl->target, full ? NULL : s->idx, n_values, full ? 0 : 1, p,
-                         tokens, &w);
+        fmp_values_write(pl->base, pl->target, full ? NULL : s->idx, n_values,
+                         full               ? FMP_VALUES_FULL
+                         : head->sign_apart ? FMP_VALUES_APART
+                                            : FMP_VALUES_SPARSE,
+                         p, tokens, &w);
         values->len += n_values;
     }
     fmp_bits_flush(&w);

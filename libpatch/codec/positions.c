@@ -10,6 +10,16 @@
 
 #define FEW 48 /* below this many, a table of code lengths costs more than it saves */
 
+/* A share of the table of code lengths that comes with a stream: many blocks use one. */
+static uint64_t table_bits(const uint32_t hist[256])
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < 256; i++)
+        n += hist[i] != 0;
+    return 8 + n / 2;
+}
+
 /* Estimated bits of gap tokens after `shift`; *ret_mean is the mean of what is tokenised. */
 static uint64_t gap_cost(const uint32_t *idx, uint32_t n, unsigned shift, uint32_t *ret_mean)
 {
@@ -28,7 +38,7 @@ static uint64_t gap_cost(const uint32_t *idx, uint32_t n, unsigned shift, uint32
         at = idx[i] + 1;
     }
     *ret_mean = n ? (uint32_t)(sum / n) : 0;
-    return extra + (n < FEW ? 8ull * n : fmp_entropy_bits(hist) + 64);
+    return extra + (n < FEW ? 8ull * n : fmp_entropy_bits(hist) + table_bits(hist));
 }
 
 static uint64_t rice_cost(const uint32_t *idx, uint32_t n, unsigned shift)
@@ -83,7 +93,7 @@ static uint64_t runs_cost(const uint32_t *idx, uint32_t n, uint32_t n_runs)
         hist[len_token]++;
         extra += fmp_gap_extra(gap_token) + fmp_gap_extra(len_token);
     }
-    return extra + (2 * n_runs < FEW ? 16ull * n_runs : fmp_entropy_bits(hist) + 64);
+    return extra + (2 * n_runs < FEW ? 16ull * n_runs : fmp_entropy_bits(hist) + table_bits(hist));
 }
 
 /* Entropy of n coin flips out of n_units, plus what byte-wise Huffman loses. */
@@ -103,7 +113,7 @@ static uint64_t bitmap_cost(uint32_t n, uint32_t n_units)
 
 static uint8_t gap_class(uint32_t mean)
 {
-    return mean < 8 ? 0 : mean < 16 ? 1 : mean < 32 ? 2 : 3;
+    return mean < 8 ? 0 : 1;
 }
 
 uint64_t fmp_positions_choose(fmp_block *head, const uint32_t *idx, uint32_t n, uint32_t n_units)
@@ -116,20 +126,22 @@ uint64_t fmp_positions_choose(fmp_block *head, const uint32_t *idx, uint32_t n, 
     uint64_t cost;
     uint32_t mean;
 
-    for (unsigned drop = 4; drop <= 6; drop++) {
+    for (unsigned drop = 3; drop <= 6; drop++) {
         const unsigned shift = log_gap > drop ? log_gap - drop : 0;
 
         cost = gap_cost(idx, n, shift, &mean);
+        if (drop > 3)
+            cost += n / 16; /* unless it pays, blocks of one density had better look alike */
         if (cost < best) {
             best = cost;
             head->pos = shift ? FMP_POS_SPLIT : FMP_POS_GAPS;
             head->shift = (uint8_t)shift;
-            head->gap_class = gap_class(mean);
+            head->gap_class = shift ? (mean < 6 ? 2 : 3) : gap_class(mean);
         }
         if (shift == 0)
             break;
     }
-    cost = rice_cost(idx, n, rice_shift);
+    cost = rice_cost(idx, n, rice_shift) + (n < FEW ? 0 : n / 16);
     if (cost < best) {
         best = cost;
         head->pos = FMP_POS_RICE;

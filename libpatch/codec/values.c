@@ -21,12 +21,13 @@ ALWAYS_INLINE uint64_t residual_at(const uint8_t *base, const uint8_t *target, s
 
 ALWAYS_INLINE void count_tokens(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
                                 uint32_t n, unsigned bits, bool sm, uint32_t sparse[256],
-                                uint32_t full[256])
+                                uint32_t apart[256], uint32_t full[256])
 {
     for (uint32_t i = 0; i < n; i++) {
         const uint64_t z = residual_at(base, target, idx[i], bits, sm);
 
         sparse[fmp_value_token(z - 1)]++;
+        apart[fmp_value_token((z - 1) >> 1)]++;
         full[fmp_value_token(z)]++;
     }
 }
@@ -51,24 +52,40 @@ static uint64_t raw_bits(const uint32_t hist[256])
     return sum;
 }
 
+/* Order-0 entropy of a histogram in bits, without the floor that Huffman has. */
+static uint64_t entropy_below_a_bit(const uint32_t hist[256])
+{
+    uint64_t n = 0;
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < 256; i++) {
+        n += hist[i];
+        if (hist[i])
+            sum += (uint64_t)hist[i] * fmp_log2_fixed(hist[i]);
+    }
+    return n ? (n * fmp_log2_fixed(n) - sum) >> 8 : 0;
+}
+
 void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
                      uint32_t n_units, unsigned bits, bool sm, fmp_value_cost *ret)
 {
     uint32_t sparse[256] = {0};
+    uint32_t apart[256] = {0};
     uint32_t full[256] = {0};
+    uint64_t sizes;
 
     switch (bits) {
     case 8:
-        count_tokens(base, target, idx, n, 8, sm, sparse, full);
+        count_tokens(base, target, idx, n, 8, sm, sparse, apart, full);
         break;
     case 16:
-        count_tokens(base, target, idx, n, 16, sm, sparse, full);
+        count_tokens(base, target, idx, n, 16, sm, sparse, apart, full);
         break;
     case 32:
-        count_tokens(base, target, idx, n, 32, sm, sparse, full);
+        count_tokens(base, target, idx, n, 32, sm, sparse, apart, full);
         break;
     default:
-        count_tokens(base, target, idx, n, 64, sm, sparse, full);
+        count_tokens(base, target, idx, n, 64, sm, sparse, apart, full);
     }
     full[0] += n_units - n;
     ret->extra_sparse = raw_bits(sparse);
@@ -76,18 +93,33 @@ void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t 
     ret->sparse = ret->extra_sparse + fmp_entropy_bits(sparse);
     ret->full = ret->extra_full + fmp_entropy_bits(full);
     ret->sparse_class = value_class(sparse, n);
+    /* Huffman spends a bit on every token: where most sizes are 1, signs had better not be in it.
+     */
+    sizes = entropy_below_a_bit(apart);
+    ret->sign_apart = sizes < n - n / 8;
+    if (ret->sign_apart) {
+        ret->extra_sparse = raw_bits(apart) + n;
+        ret->sparse = ret->extra_sparse + sizes + sizes / 8;
+        ret->sparse_class = 0;
+    }
     ret->full_class = value_class(full, n_units);
 }
 
 ALWAYS_INLINE void write_tokens(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
-                                uint32_t n, unsigned less, unsigned bits, bool sm, uint8_t *tokens,
-                                fmp_bit_writer *w)
+                                uint32_t n, fmp_value_form form, unsigned bits, bool sm,
+                                uint8_t *tokens, fmp_bit_writer *w)
 {
     for (uint32_t i = 0; i < n; i++) {
-        const uint64_t v = residual_at(base, target, idx ? idx[i] : i, bits, sm) - less;
-        const unsigned token = fmp_value_token(v);
-        const unsigned extra = fmp_value_extra(token);
+        uint64_t v =
+            residual_at(base, target, idx ? idx[i] : i, bits, sm) - (form != FMP_VALUES_FULL);
+        unsigned token, extra;
 
+        if (form == FMP_VALUES_APART) {
+            fmp_bits_put(w, v & 1, 1);
+            v >>= 1;
+        }
+        token = fmp_value_token(v);
+        extra = fmp_value_extra(token);
         tokens[i] = (uint8_t)token;
         if (extra)
             fmp_bits_put(w, v & ((1ull << extra) - 1), extra);
@@ -95,22 +127,23 @@ ALWAYS_INLINE void write_tokens(const uint8_t *base, const uint8_t *target, cons
 }
 
 void fmp_values_write(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
-                      unsigned less, const fmp_block_params *p, uint8_t *tokens, fmp_bit_writer *w)
+                      fmp_value_form form, const fmp_block_params *p, uint8_t *tokens,
+                      fmp_bit_writer *w)
 {
     const bool sm = p->sign_magnitude;
 
     switch (p->bits) {
     case 8:
-        write_tokens(base, target, idx, n, less, 8, sm, tokens, w);
+        write_tokens(base, target, idx, n, form, 8, sm, tokens, w);
         break;
     case 16:
-        write_tokens(base, target, idx, n, less, 16, sm, tokens, w);
+        write_tokens(base, target, idx, n, form, 16, sm, tokens, w);
         break;
     case 32:
-        write_tokens(base, target, idx, n, less, 32, sm, tokens, w);
+        write_tokens(base, target, idx, n, form, 32, sm, tokens, w);
         break;
     default:
-        write_tokens(base, target, idx, n, less, 64, sm, tokens, w);
+        write_tokens(base, target, idx, n, form, 64, sm, tokens, w);
     }
 }
 

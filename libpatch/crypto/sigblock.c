@@ -405,6 +405,9 @@ fmp_status fmp_sigblock_verdict(const fmp_sigblock *b, const fmp_trust *trust, f
     const bool demanded = t->require || (t->ring && fmp_keyring_count(t->ring) > 0);
     tally who;
 
+    if (t->size < sizeof *t) /* never guess at a trust that the caller meant */
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "fmp_trust: its size is %zu, expected %zu",
+                        t->size, sizeof *t);
     if (need > n_ring && need > 1)
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
                         "a threshold of %u trusted signatures, but the keyring trusts %u keys",

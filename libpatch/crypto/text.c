@@ -7,6 +7,8 @@
 
 #include <sodium.h>
 
+#include "base/utf8.h"
+
 bool fmp_lines_next(fmp_lines *lines, fmp_line *ret)
 {
     const size_t left = lines->bad ? 0 : (size_t)(lines->end - lines->at);
@@ -35,44 +37,33 @@ bool fmp_line_skip(fmp_line *line, const char *prefix)
     return true;
 }
 
+/* libsodium 1.0.18 reads some bytes above 0x7f as digits, so that the alphabet is checked here. */
+static bool is_base64(const fmp_line *line)
+{
+    for (size_t i = 0; i < line->len; i++) {
+        const char c = line->at[i];
+
+        if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
+            c != '+' && c != '/' && c != '=')
+            return false;
+    }
+    return true;
+}
+
 bool fmp_line_base64(const fmp_line *line, void *buf, size_t cap, size_t *ret_len)
 {
     const char *end = NULL;
 
-    return sodium_base642bin(buf, cap, line->at, line->len, NULL, ret_len, &end,
+    return is_base64(line) &&
+           sodium_base642bin(buf, cap, line->at, line->len, NULL, ret_len, &end,
                              sodium_base64_VARIANT_ORIGINAL) == 0 &&
            end == line->at + line->len;
 }
 
-/* Decodes one character of at most `len` bytes; 0 when it is not UTF-8. */
-static size_t decode_utf8(const uint8_t *s, size_t len, uint32_t *ret)
+/* The three marks that Unicode counts as controls of direction, beside those that base knows. */
+static bool is_mark(uint32_t cp)
 {
-    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    const size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
-
-    if (n == 0 || n > len || s[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (s[i] & 0x3fu);
-    }
-    if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-        return 0;
-    *ret = c;
-    return n;
-}
-
-static bool is_control(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c <= 0x9f);
-}
-
-static bool is_bidi(uint32_t c)
-{
-    return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
+    return cp == 0x061c || cp == 0x200e || cp == 0x200f;
 }
 
 bool fmp_text_is_plain(const char *text, size_t len, bool tab)
@@ -81,10 +72,10 @@ bool fmp_text_is_plain(const char *text, size_t len, bool tab)
     size_t n;
 
     for (size_t i = 0; i < len; i += n) {
-        uint32_t c = 0;
+        uint32_t cp = 0;
 
-        n = decode_utf8(s + i, len - i, &c);
-        if (n == 0 || is_bidi(c) || (is_control(c) && !(tab && c == '\t')))
+        n = fmp_utf8_next(s + i, len - i, &cp);
+        if (n == 0 || is_mark(cp) || (!fmp_utf8_is_clean(cp) && !(tab && cp == '\t')))
             return false;
     }
     return true;

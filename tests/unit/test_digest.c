@@ -171,6 +171,32 @@ static void xxh3_sums(void **state)
     assert_true(fmp_xxh_final(&x) != whole);
 }
 
+/* A state may lie anywhere and be copied anywhere between two updates. */
+static void xxh3_state_may_move(void **state)
+{
+    static uint8_t arena[2 * sizeof(fmp_xxh) + 200];
+    uint8_t data[2000];
+    fmp_xxh whole;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = pattern(i);
+    fmp_xxh_init(&whole);
+    fmp_xxh_update(&whole, data, sizeof data);
+    for (size_t at = 0; at < 66; at++) {
+        fmp_xxh *a = (fmp_xxh *)(void *)(arena + at);
+        fmp_xxh *b = (fmp_xxh *)(void *)(arena + sizeof *a + 130 - at);
+
+        fmp_xxh_init(a);
+        fmp_xxh_update(a, data, 777);
+        *b = *a;
+        fmp_xxh_update(b, data + 777, sizeof data - 777);
+        assert_true(fmp_xxh_final(b) == fmp_xxh_final(&whole));
+        fmp_xxh_update(a, data + 777, sizeof data - 777);
+        assert_true(fmp_xxh_final(a) == fmp_xxh_final(&whole));
+    }
+}
+
 static void sha256_sums(void **state)
 {
     static const char abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -201,6 +227,7 @@ int main(void)
         cmocka_unit_test(roots),
         cmocka_unit_test(hex_goes_both_ways_and_is_strict),
         cmocka_unit_test(xxh3_sums),
+        cmocka_unit_test(xxh3_state_may_move),
         cmocka_unit_test(sha256_sums),
     };
 

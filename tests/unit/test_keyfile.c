@@ -1,6 +1,6 @@
 /*
- * Secret key files: minisign's two forms and our own, made elsewhere and made here; what is refused,
- * and that nothing is asked before that.
+ * Secret key files: minisign's two forms and our own, made elsewhere and made here; what is
+ * refused, and that nothing is asked before that.
  */
 #include "keysupport.h"
 
@@ -9,8 +9,10 @@
 /* By minisign 0.11, "-G -W". */
 static const char by_minisign[] =
     "untrusted comment: minisign encrypted secret key\n"
-    "RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA8GfDaorRf45XwtvBINRg0aZm"
-    "X7kEbOvkI3aIQ11/8y09zovzcpkY3DM3Sw3yEdsYFkfYmnajNsuKsBJqsbdVKdIC2Mx2QfoIAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+    "RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA8GfDaorRf45XwtvBINRg0a"
+    "Zm"
+    "X7kEbOvkI3aIQ11/"
+    "8y09zovzcpkY3DM3Sw3yEdsYFkfYmnajNsuKsBJqsbdVKdIC2Mx2QfoIAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
     "AAAAAAAAAAAAAAA=\n";
 static const char by_minisign_pub[] = "RWTwZ8NqitF/jjM3Sw3yEdsYFkfYmnajNsuKsBJqsbdVKdIC2Mx2QfoI";
 
@@ -18,21 +20,35 @@ static const char by_minisign_pub[] = "RWTwZ8NqitF/jjM3Sw3yEdsYFkfYmnajNsuKsBJqs
  * argon2-cffi with time 2 and 64 MiB.  The passphrase is "correct horse". */
 static const char by_python_plain[] =
     "untrusted comment: x\n"
-    "RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAENL6mae6caOdYbGd7/1aYLqE"
-    "SvSS7CzEREnFaXsyaRlwO6wDHK5/YNdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1EauhTvBjOnXE6vfL+boLgPrOYSbWlY"
+    "RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAENL6mae6caOdYbGd7/"
+    "1aYLqE"
+    "SvSS7CzEREnFaXsyaRlwO6wDHK5/"
+    "YNdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1EauhTvBjOnXE6vfL+boLgPrOYSbWlY"
     "MzE0wgXoT83J3zs=\n";
 static const char by_python_scrypt[] =
     "untrusted comment: x\n"
-    "RWRTY0IyAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8AgAAAAAAAAAAAAAEAAAAAD3POEfM7+z3T8YZNrrWN+0KKrTha"
-    "eUjd3R5nzvhhRpnNADtuxYv6pLgtBUvYR+7wQxHK7VdzOVDB9Uc0FLcV6zMfVFpb3RIxOd4pEKviC6kbmFtF7KQJJxR+fu6+NjMI"
+    "RWRTY0IyAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8AgAAAAAAAAAAAAAEAAAAAD3POEfM7+z3T8YZNrrWN+"
+    "0KKrTha"
+    "eUjd3R5nzvhhRpnNADtuxYv6pLgtBUvYR+7wQxHK7VdzOVDB9Uc0FLcV6zMfVFpb3RIxOd4pEKviC6kbmFtF7KQJJxR+"
+    "fu6+NjMI"
     "BUE065EiZvA=\n";
-static const char by_python_argon2[] =
-    "untrusted comment: fmpatch encrypted secret key\n"
-    "RWRBMkIyAAECAwQFBgcICQoLDA0ODwIAAAAAAAAAAAAABAAAAAAiS3TQ44B0ZTQqB8AldJhbKSw17h5TgNlV041D/8HFiijvGnj2"
-    "o5Bj46bpvP/1gGP1qtXbNdz28dxSkGUEh7G9IhPAcPrvhhe4+vW0/Ye+nDQ6QRiY3C96nDdOHkCp1DGYaWj2u+lI7g==\n";
+static const char by_python_argon2[] = "untrusted comment: fmpatch encrypted secret key\n"
+                                       "RWRBMkIyAAECAwQFBgcICQoLDA0ODwIAAAAAAAAAAAAABAAAAAAiS3TQ44B"
+                                       "0ZTQqB8AldJhbKSw17h5TgNlV041D/8HFiijvGnj2"
+                                       "o5Bj46bpvP/1gGP1qtXbNdz28dxSkGUEh7G9IhPAcPrvhhe4+vW0/"
+                                       "Ye+nDQ6QRiY3C96nDdOHkCp1DGYaWj2u+lI7g==\n";
 
-static const fmp_kdf_cost cheap_scrypt = {32768, 16 << 20};
-static const fmp_kdf_cost cheap_argon2 = {2, 64 << 20}; /* INTERACTIVE: the least that is read */
+#define CHEAP_SCRYPT                                                                               \
+    {                                                                                              \
+        32768, 16 << 20                                                                            \
+    }
+#define CHEAP_ARGON2                                                                               \
+    {                                                                                              \
+        2, 64 << 20                                                                                \
+    } /* INTERACTIVE: the least that is read */
+
+static const fmp_kdf_cost cheap_scrypt = CHEAP_SCRYPT;
+static const fmp_kdf_cost cheap_argon2 = CHEAP_ARGON2;
 
 /* A user who types `pass`; counts how often it was asked. */
 typedef struct user {
@@ -287,12 +303,15 @@ static void written_text_has_the_form_and_comes_back(void **state)
         fmp_kdf_cost cost;
         size_t digits;
     } cases[] = {
-        {FMP_KEY_MINISIGN, NULL, "untrusted comment: minisign unencrypted secret key\nRWQAAEIy",
-         {0, 0}, 212},
-        {FMP_KEY_MINISIGN, "p\xc3\xa4ss", "untrusted comment: minisign encrypted secret key\nRWRTY0Iy",
-         cheap_scrypt, 212},
-        {FMP_KEY_ARGON2ID, "p\xc3\xa4ss", "untrusted comment: fmpatch encrypted secret key\nRWRBMkIy",
-         cheap_argon2, 192},
+        {FMP_KEY_MINISIGN,
+         NULL,
+         "untrusted comment: minisign unencrypted secret key\nRWQAAEIy",
+         {0, 0},
+         212},
+        {FMP_KEY_MINISIGN, "p\xc3\xa4ss",
+         "untrusted comment: minisign encrypted secret key\nRWRTY0Iy", CHEAP_SCRYPT, 212},
+        {FMP_KEY_ARGON2ID, "p\xc3\xa4ss",
+         "untrusted comment: fmpatch encrypted secret key\nRWRBMkIy", CHEAP_ARGON2, 192},
     };
 
     (void)state;
@@ -303,8 +322,8 @@ static void written_text_has_the_form_and_comes_back(void **state)
         fmp_secret_key *back = NULL;
         fmp_error err;
 
-        assert_status(fmp_keyfile_text(key, cases[i].format, cases[i].pass, cases[i].cost, "the.key",
-                                       text, &err),
+        assert_status(fmp_keyfile_text(key, cases[i].format, cases[i].pass, cases[i].cost,
+                                       "the.key", text, &err),
                       FMP_OK, &err);
         assert_memory_equal(text, cases[i].head, strlen(cases[i].head));
         assert_int_equal(strlen(strchr(text, '\n') + 1), cases[i].digits + 1);
@@ -312,8 +331,8 @@ static void written_text_has_the_form_and_comes_back(void **state)
         assert_memory_equal(back->secret, key->secret, 64);
         assert_memory_equal(&back->pub, &key->pub, sizeof key->pub);
         fmp_secret_key_free(back);
-        assert_status(fmp_keyfile_text(key, cases[i].format, cases[i].pass, cases[i].cost, "the.key",
-                                       again, &err),
+        assert_status(fmp_keyfile_text(key, cases[i].format, cases[i].pass, cases[i].cost,
+                                       "the.key", again, &err),
                       FMP_OK, &err);
         if (cases[i].pass) /* a salt of its own each time */
             assert_string_not_equal(text, again);
@@ -369,8 +388,9 @@ static void saved_files_are_private_and_load(void **state)
     assert_int_equal(mode_of(in_scratch("the.pub")), 0644);
     assert_status(fmp_public_key_load(in_scratch("the.pub"), &pub, &err), FMP_OK, &err);
     assert_memory_equal(&pub, &key->pub, sizeof pub);
-    assert_status(fmp_secret_key_load(in_scratch("the.key"), false, type_passphrase, &u, &back, &err),
-                  FMP_OK, &err);
+    assert_status(
+        fmp_secret_key_load(in_scratch("the.key"), false, type_passphrase, &u, &back, &err), FMP_OK,
+        &err);
     assert_memory_equal(back->secret, key->secret, 64);
     assert_int_equal(u.asked, 1);
     fmp_secret_key_free(back);

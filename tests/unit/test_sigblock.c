@@ -1,6 +1,6 @@
 /*
- * The signature section: its bytes, who is kept and replaced when signing, and that nothing but what
- * was written is read.
+ * The signature section: its bytes, who is kept and replaced when signing, and that nothing but
+ * what was written is read.
  */
 #include "keysupport.h"
 
@@ -18,8 +18,9 @@ static void sign_two(fmp_buf *out)
     fmp_buf first = {0};
     fmp_error err;
 
-    assert_status(fmp_sigblock_sign(NULL, prefix, sizeof prefix, &a, 1, "caf\xc3\xa9", &first, &err),
-                  FMP_OK, &err);
+    assert_status(
+        fmp_sigblock_sign(NULL, prefix, sizeof prefix, &a, 1, "caf\xc3\xa9", &first, &err), FMP_OK,
+        &err);
     assert_status(fmp_sigblock_parse(first.data, first.len, prefix, sizeof prefix, &block, &err),
                   FMP_OK, &err);
     assert_status(fmp_sigblock_sign(&block, prefix, sizeof prefix, &b, 1, NULL, out, &err), FMP_OK,
@@ -170,13 +171,13 @@ static void signing_again_replaces_only_its_own(void **state)
     assert_int_equal(two.len, 4 + 107 + 102);
     assert_status(fmp_sigblock_parse(two.data, two.len, prefix, sizeof prefix, &b, &err), FMP_OK,
                   &err);
-    assert_status(fmp_sigblock_sign(&b, prefix, sizeof prefix, keys, 4, "new", &three, &err), FMP_OK,
-                  &err);
+    assert_status(fmp_sigblock_sign(&b, prefix, sizeof prefix, keys, 4, "new", &three, &err),
+                  FMP_OK, &err);
     fmp_sigblock_release(&b);
     assert_int_equal(three.len, 4 + 105 + 102 + 105);
     assert_memory_equal(three.data + 4 + 105, two.data + 4 + 107, 102);
-    assert_status(fmp_sigblock_parse(three.data, three.len, prefix, sizeof prefix, &b, &err), FMP_OK,
-                  &err);
+    assert_status(fmp_sigblock_parse(three.data, three.len, prefix, sizeof prefix, &b, &err),
+                  FMP_OK, &err);
     assert_int_equal(b.n, 3);
     assert_memory_equal(b.infos[0].key.key, a->pub.key, 32);
     assert_string_equal(b.infos[0].comment, "new");
@@ -308,8 +309,8 @@ static unsigned record_of(size_t at)
     return at < 4 + 107 ? 0 : 1;
 }
 
-/* A flipped bit is refused, but for a suite that becomes an unknown one: that record then vouches for
- * nothing, and the other is untouched. */
+/* A flipped bit is refused, but for a suite that becomes an unknown one: that record then vouches
+ * for nothing, and the other is untouched. */
 static void every_bit_flip_is_refused_or_vouches_for_nothing(void **state)
 {
     unsigned n_kept = 0;
@@ -362,8 +363,9 @@ static void wrong_structure_is_corrupt(void **state)
     cases[4].r = 0;
     cases[5] = hand(a, longest, FMP_COMMENT_MAX + 1);
     cases[6] = hand(a, "a\nb", 3);
-    cases[7] = hand(a, "a\xe2\x80\xae"
-                       "b",
+    cases[7] = hand(a,
+                    "a\xe2\x80\xae"
+                    "b",
                     5);
     cases[8] = hand(a, "a\0b", 3);
     for (unsigned i = 0; i < 9; i++) {
@@ -388,8 +390,8 @@ static void a_comment_of_the_longest_length_is_read(void **state)
 
     (void)state;
     memset(longest, 'x', FMP_COMMENT_MAX);
-    assert_status(fmp_sigblock_sign(NULL, prefix, sizeof prefix, &a, 1, longest, &out, &err), FMP_OK,
-                  &err);
+    assert_status(fmp_sigblock_sign(NULL, prefix, sizeof prefix, &a, 1, longest, &out, &err),
+                  FMP_OK, &err);
     assert_status(fmp_sigblock_parse(out.data, out.len, prefix, sizeof prefix, &b, &err), FMP_OK,
                   &err);
     assert_string_equal(b.infos[0].comment, longest);

@@ -197,6 +197,18 @@ static void null_trusts_nobody(void **state)
     fmp_sigblock_release(&b);
 }
 
+/* A forgotten size must not read as "nothing is required". */
+static void a_trust_without_its_size_is_refused(void **state)
+{
+    static const fmp_trust forgotten = {.require = true};
+    const fmp_sigblock none = {0};
+    fmp_verdict verdict;
+    fmp_error err = {0};
+
+    (void)state;
+    assert_status(fmp_sigblock_verdict(&none, &forgotten, &verdict, &err), FMP_EUSAGE, &err);
+}
+
 /* A record that is not valid vouches for nothing, though its key is in the ring. */
 static void invalid_records_count_for_nothing(void **state)
 {
@@ -266,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_threshold_counts_distinct_trusted_keys),
         cmocka_unit_test(a_revoked_signer_is_refused_unless_enough_others_are_trusted),
         cmocka_unit_test(null_trusts_nobody),
+        cmocka_unit_test(a_trust_without_its_size_is_refused),
         cmocka_unit_test(invalid_records_count_for_nothing),
         cmocka_unit_test(a_borrowed_number_buys_nothing),
         cmocka_unit_test(many_signers_fit_into_the_text),

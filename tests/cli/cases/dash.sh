@@ -9,7 +9,7 @@ t fmpatch inspect - --json <p.fmp | head -n 2
 t fmpatch apply base.safetensors - <p.fmp
 t fmpatch apply base.safetensors - - -o out2 <p.fmp
 t fmpatch create base.safetensors tuned.safetensors -o - --json
-t fmpatch create -q base.safetensors tuned.safetensors -o - >/dev/full
+t sh -c '"$FMPATCH" create -q base.safetensors tuned.safetensors -o - >/dev/full'
 t on-tty "$FMPATCH" create base.safetensors tuned.safetensors -o -
 t on-tty "$FMPATCH" verify -
 t fmpatch sign - --strip <p.fmp

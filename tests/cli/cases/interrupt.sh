@@ -21,11 +21,11 @@ for i in range(0, len(data), 5):
 open("tuned.bin", "wb").write(data)'
 "$FMPATCH" create base.bin tuned.bin -o p.fmp --threads 1 >../out.txt 2>../err.txt &
 pid=$!
-until [ "$(ls | wc -l)" -gt 2 ]; do # until the temporary is there
+until [ "$(ls -A | wc -l)" -gt 2 ]; do # until the temporary is there
     sleep 0.02
 done
-kill -INT $pid 2>../kill.txt
+kill -TERM $pid 2>../kill.txt # in the background, sh has SIGINT ignored
 wait $pid 2>../wait.txt && s=0 || s=$?
 echo "creating = $s"
 cat ../out.txt ../err.txt
-ls
+ls -A

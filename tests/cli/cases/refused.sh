@@ -12,5 +12,5 @@ t fmpatch verify missing.fmp
 mkfifo fifo
 t fmpatch verify fifo
 t env TMPDIR="$PWD/missing" "$FMPATCH" verify - <p.fmp
-t fmpatch stat p.fmp >/dev/full
+t sh -c '"$FMPATCH" stat p.fmp >/dev/full'
 ls

@@ -1,10 +1,8 @@
 # Status 1: unsigned, unknown, revoked, too few, or wrong; and what is accepted nevertheless.
-# mask: PUBLICKEY => PUBLICKEY
 key alice
 key bob
 key mallory
 pair
-cp tuned.safetensors t.safetensors
 fmpatch create -q base.safetensors tuned.safetensors -o unsigned.fmp
 fmpatch create -q base.safetensors tuned.safetensors -o signed.fmp --sign alice.key --comment 'release 3'
 echo no keyring
