@@ -161,7 +161,7 @@ static int put_changes(const fmp_creation *c, json_t *into)
             changed += c->payload.frames.entry[i].n_changed;
     }
     for (unsigned i = 0; i < 7; i++)
-        bad |= json_object_set_new(j, names[i], json_integer(count[i]));
+        bad |= count[i] && json_object_set_new(j, names[i], json_integer(count[i]));
     bad |= json_object_set_new(j, "units", json_integer((json_int_t)changed));
     return bad | json_object_set_new(into, "changes", j);
 }

@@ -47,11 +47,11 @@ size_t fmp_block_share(const fmp_block *b, unsigned s)
 
 /*
  * byte 0: kind (bits 0-1), positions (2-4; 7: all but place and counts as in the block before),
- *         complement (5), other object than the block before (6), a gap before it (7)
- * byte 1: log2 of the unit's bytes (0-1), sign-magnitude (2), gap class (3-4), value class (5-6),
- * sign apart (7)
+ *         complement (5; with 7: the bit stream is as long as expected), other object than the
+ * block before (6), a gap before it (7) byte 1: log2 of the unit's bytes (0-1), sign-magnitude (2),
+ * gap class (3-4), value class (5-6), sign apart (7)
  */
-enum { AS_BEFORE = 7, MOVED = 64, GAP = 128 };
+enum { AS_BEFORE = 7, AS_EXPECTED = 32, MOVED = 64, GAP = 128 };
 
 static bool looks_like(const fmp_block *b, const fmp_block *before)
 {
@@ -93,39 +93,41 @@ static bool unzigzag32(uint64_t z, uint32_t before, uint32_t *ret)
     return v <= UINT32_MAX;
 }
 
-void fmp_block_put_head(const fmp_block *b, const fmp_block *before, fmp_buf *out)
+void fmp_block_put_head(const fmp_block *b, const fmp_block *before, fmp_buf *heads,
+                        fmp_buf *counts)
 {
     const bool moved = !before || b->object != before->object;
     const uint64_t expected = moved ? 0 : before->off + before->n_bytes;
     const unsigned place = (moved ? MOVED : 0u) | (b->off != expected ? GAP : 0u);
     const unsigned log_width = b->bits == 8 ? 0 : b->bits == 16 ? 1 : b->bits == 32 ? 2 : 3;
     const bool alike = before && looks_like(b, before);
+    const bool exact = alike && has_bits(b) && b->bits_len == expected_bits(b);
 
-    fmp_buf_put_le(out,
-                   alike ? AS_BEFORE << 2 | place
+    fmp_buf_put_le(heads,
+                   alike ? AS_BEFORE << 2 | (exact ? AS_EXPECTED : 0u) | place
                          : b->kind | (unsigned)b->pos << 2 | (b->complement ? 32u : 0) | place,
                    1);
     if (!alike)
-        fmp_buf_put_le(out,
+        fmp_buf_put_le(heads,
                        log_width | (b->sign_magnitude ? 4u : 0) | (unsigned)b->gap_class << 3 |
                            (unsigned)b->value_class << 5 | (b->sign_apart ? 128u : 0),
                        1);
     if (moved)
-        fmp_buf_put_varint(out, before ? b->object - before->object : b->object);
+        fmp_buf_put_varint(heads, before ? b->object - before->object : b->object);
     if (b->off != expected)
-        fmp_buf_put_varint(out, b->off - expected);
+        fmp_buf_put_varint(heads, b->off - expected);
     if (!alike)
-        fmp_buf_put_varint(out, b->n_bytes);
+        fmp_buf_put_varint(heads, b->n_bytes);
     if (b->kind >= FMP_BLOCK_WHOLE)
         return;
     if (!alike && (b->pos == FMP_POS_SPLIT || b->pos == FMP_POS_RICE))
-        fmp_buf_put_le(out, b->shift, 1);
+        fmp_buf_put_le(heads, b->shift, 1);
     if (b->pos != FMP_POS_FULL)
-        fmp_buf_put_varint(out, alike ? zigzag32(b->n_set, before->n_set) : b->n_set);
+        fmp_buf_put_varint(counts, alike ? zigzag32(b->n_set, before->n_set) : b->n_set);
     if (b->pos == FMP_POS_RUNS)
-        fmp_buf_put_varint(out, b->n_runs);
-    if (has_bits(b))
-        fmp_buf_put_varint(out, zigzag32(b->bits_len, expected_bits(b)));
+        fmp_buf_put_varint(counts, b->n_runs);
+    if (has_bits(b) && !exact)
+        fmp_buf_put_varint(counts, zigzag32(b->bits_len, expected_bits(b)));
 }
 
 static bool parse_place(fmp_cursor *c, unsigned flags, const fmp_block *before, fmp_block *b)
@@ -153,7 +155,7 @@ static bool parse_place(fmp_cursor *c, unsigned flags, const fmp_block *before, 
 }
 
 /* What both kinds of head end with; false when it cannot be. */
-static bool parse_counts(fmp_cursor *c, const fmp_block *alike, fmp_block *b)
+static bool parse_counts(fmp_cursor *c, const fmp_block *alike, bool exact, fmp_block *b)
 {
     const uint32_t n_units = fmp_block_units(b);
     uint64_t n = n_units;
@@ -171,6 +173,10 @@ static bool parse_counts(fmp_cursor *c, const fmp_block *alike, fmp_block *b)
         if (n > b->n_set)
             return false;
         b->n_runs = (uint32_t)n;
+    }
+    if (exact) {
+        b->bits_len = expected_bits(b);
+        return has_bits(b);
     }
     return !has_bits(b) || (unzigzag32(fmp_cur_varint(c), expected_bits(b), &b->bits_len) &&
                             b->bits_len <= 16u * FMP_BLOCK_MAX);
@@ -199,18 +205,20 @@ static bool parse_how(fmp_cursor *c, fmp_block *b)
     return b->shift <= 20 && (b->pos != FMP_POS_SPLIT || b->shift != 0);
 }
 
-static bool parse_head(fmp_cursor *c, const fmp_block *before, fmp_block *b)
+static bool parse_head(fmp_cursor *c, fmp_cursor *counts, const fmp_block *before, fmp_block *b)
 {
     const unsigned flags = (unsigned)fmp_cur_le(c, 1);
     const bool alike = (flags >> 2 & 7) == AS_BEFORE;
     unsigned how;
 
     if (alike) {
-        if (!before || flags & 35)
+        if (!before || flags & 3 || (flags & AS_EXPECTED && before->kind >= FMP_BLOCK_WHOLE))
             return false;
         *b = *before;
         return parse_place(c, flags, before, b) &&
-               (b->kind >= FMP_BLOCK_WHOLE || parse_counts(c, before, b)) && !c->bad;
+               (b->kind >= FMP_BLOCK_WHOLE ||
+                parse_counts(counts, before, flags & AS_EXPECTED, b)) &&
+               !c->bad;
     }
     how = (unsigned)fmp_cur_le(c, 1);
     *b = (fmp_block){.kind = flags & 3,
@@ -222,20 +230,22 @@ static bool parse_head(fmp_cursor *c, const fmp_block *before, fmp_block *b)
                      .value_class = how >> 5 & 3,
                      .sign_apart = how >> 7};
     return parse_place(c, flags, before, b) && parse_how(c, b) &&
-           (b->kind >= FMP_BLOCK_WHOLE || parse_counts(c, NULL, b)) && !c->bad;
+           (b->kind >= FMP_BLOCK_WHOLE || parse_counts(counts, NULL, false, b)) && !c->bad &&
+           !counts->bad;
 }
 
 fmp_status fmp_blocks_parse(const fmp_streams *s, uint32_t n_blocks, fmp_block *blocks,
                             fmp_error *err)
 {
     fmp_cursor c = fmp_cur(s->data[FMP_STREAM_HEADS], s->len[FMP_STREAM_HEADS]);
+    fmp_cursor counts = fmp_cur(s->data[FMP_STREAM_COUNTS], s->len[FMP_STREAM_COUNTS]);
     size_t used[FMP_STREAM_COUNT] = {0};
 
     for (uint32_t i = 0; i < n_blocks; i++) {
-        if (!parse_head(&c, i ? &blocks[i - 1] : NULL, &blocks[i]))
+        if (!parse_head(&c, &counts, i ? &blocks[i - 1] : NULL, &blocks[i]))
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                             "frame: head of block %u is not valid", i);
-        for (unsigned k = FMP_STREAM_BITS; k < FMP_STREAM_COUNT; k++) {
+        for (unsigned k = FMP_STREAM_BITS; k < FMP_STREAM_COUNTS; k++) {
             const size_t share = fmp_block_share(&blocks[i], k);
 
             blocks[i].at[k] = (uint32_t)used[k]; /* a frame has 4 MiB at most */
@@ -246,13 +256,13 @@ fmp_status fmp_blocks_parse(const fmp_streams *s, uint32_t n_blocks, fmp_block *
             used[k] += share;
         }
     }
-    for (unsigned k = FMP_STREAM_BITS; k < FMP_STREAM_COUNT; k++) {
+    for (unsigned k = FMP_STREAM_BITS; k < FMP_STREAM_COUNTS; k++) {
         if (used[k] != s->len[k])
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                             "frame: stream %u has %zu bytes, its blocks use %zu", k, s->len[k],
                             used[k]);
     }
-    if (fmp_cur_left(&c) || c.bad)
+    if (fmp_cur_left(&c) || fmp_cur_left(&counts) || c.bad || counts.bad)
         return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET, "frame: bytes after the last block head");
     return FMP_OK;
 }

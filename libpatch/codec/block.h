@@ -43,7 +43,8 @@ enum {
     FMP_STREAM_GAPS = 4,    /* 4 classes */
     FMP_STREAM_VALUES = 8,  /* 4 classes */
     FMP_STREAM_PLANES = 12, /* 8 planes, low byte first */
-    FMP_STREAM_COUNT = 20
+    FMP_STREAM_COUNTS = 20, /* of units and bits, a few numbers a block */
+    FMP_STREAM_COUNT = 21
 };
 
 typedef struct fmp_block {
@@ -80,7 +81,7 @@ size_t fmp_block_share(const fmp_block *b, unsigned s);
 /* One block, coded but not compressed. */
 typedef struct fmp_piece {
     fmp_block head;
-    fmp_buf stream[FMP_STREAM_COUNT]; /* all but FMP_STREAM_HEADS */
+    fmp_buf stream[FMP_STREAM_COUNT]; /* all but heads and counts */
     uint64_t cost;                    /* estimated size, bits */
     uint64_t sum_before, sum_after;   /* XXH3-64 of the touched units; not for whole blocks */
 } fmp_piece;
@@ -107,8 +108,10 @@ fmp_status fmp_piece_whole(const void *target, uint32_t n_bytes, unsigned bits, 
                            fmp_piece *piece, fmp_error *err);
 void fmp_piece_release(fmp_piece *piece);
 
-/* Appends the head, given the block before it in the frame (NULL for the first). */
-void fmp_block_put_head(const fmp_block *b, const fmp_block *before, fmp_buf *out);
+/* Appends the head to the streams `heads` and `counts`, given the block before it in the frame
+ * (NULL for the first). */
+void fmp_block_put_head(const fmp_block *b, const fmp_block *before, fmp_buf *heads,
+                        fmp_buf *counts);
 
 /* ---- decoding ---------------------------------------------------------------------------------
  */

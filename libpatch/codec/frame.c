@@ -63,8 +63,9 @@ void fmp_frame_add(fmp_frame_builder *f, const fmp_piece *piece)
         fmp_xxh_init(&f->before);
         fmp_xxh_init(&f->after);
     }
-    fmp_block_put_head(&piece->head, f->n_blocks ? &f->last : NULL, &f->stream[FMP_STREAM_HEADS]);
-    for (unsigned s = FMP_STREAM_BITS; s < FMP_STREAM_COUNT; s++)
+    fmp_block_put_head(&piece->head, f->n_blocks ? &f->last : NULL, &f->stream[FMP_STREAM_HEADS],
+                       &f->stream[FMP_STREAM_COUNTS]);
+    for (unsigned s = FMP_STREAM_BITS; s < FMP_STREAM_COUNTS; s++)
         fmp_buf_put(&f->stream[s], piece->stream[s].data, piece->stream[s].len);
     if (piece->head.kind < FMP_BLOCK_WHOLE) {
         add_sum(&f->before, piece->sum_before);
@@ -79,6 +80,11 @@ void fmp_frame_add(fmp_frame_builder *f, const fmp_piece *piece)
     f->n_changed += fmp_block_changed(&piece->head);
 }
 
+static bool is_constant(const uint8_t *data, size_t len)
+{
+    return memcmp(data, data + 1, len - 1) == 0;
+}
+
 /* Appends one stream the shortest way; *ret_stored is 0 where it is kept as it is. */
 fmp_status fmp_stream_put(const uint8_t *data, size_t len, unsigned kind, fmp_z *z, int level,
                           fmp_buf *body, size_t *ret_stored, fmp_error *err)
@@ -88,9 +94,14 @@ fmp_status fmp_stream_put(const uint8_t *data, size_t len, unsigned kind, fmp_z 
     fmp_status st = FMP_OK;
 
     *ret_stored = 0;
+    if (len > 1 && is_constant(data, len)) {
+        *ret_stored = 1;
+        fmp_buf_put(body, data, 1);
+        return FMP_OK;
+    }
     if (kind != FMP_STREAM_BITS && len > 8) {
         st = fmp_z_compress(z, level, data, len, body, &first, err);
-        if (!st && kind != FMP_STREAM_HEADS)
+        if (!st)
             st = fmp_z_compress_entropy(z, data, len, body, &second, err);
         if (st)
             return st;
@@ -214,6 +225,8 @@ static fmp_status read_streams(fmp_cursor *c, fmp_frame *f, fmp_z *z, const fram
         f->streams.len[s] = raw;
         if (raw && !h->stored[s]) {
             memcpy(at, from, raw);
+        } else if (stored == 1 && raw) {
+            memset(at, *from, raw);
         } else if (raw) {
             const fmp_status st = fmp_z_decompress(z, from, stored, at, raw, err);
 

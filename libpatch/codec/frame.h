@@ -40,7 +40,8 @@ void fmp_frame_add(fmp_frame_builder *f, const fmp_piece *piece);
 fmp_status fmp_frame_seal(fmp_frame_builder *f, fmp_z *z, int level, bool sums, fmp_buf *out,
                           fmp_error *err);
 
-/* Appends one stream the shortest way: *ret_stored bytes of zstd or, 0, the bytes as they are. */
+/* Appends one stream the shortest way: *ret_stored bytes of zstd; 1, the byte that all of it is; or
+ * 0, the bytes as they are. */
 fmp_status fmp_stream_put(const uint8_t *data, size_t len, unsigned kind, fmp_z *z, int level,
                           fmp_buf *body, size_t *ret_stored, fmp_error *err);
 

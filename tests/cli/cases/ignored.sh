@@ -3,7 +3,7 @@ mkfifo fifo
 exec 3<>fifo
 (
     trap '' INT TERM
-    exec "$FMPATCH" verify - <fifo 2>err.txt
+    exec "$FMPATCH" verify - <fifo 2>err.txt 3>&-
 ) &
 pid=$!
 sleep 0.5
