@@ -73,10 +73,8 @@ static fmp_status derive_header(const fmp_store *s, uint32_t file, uint8_t *piec
     header_check check = {.store = s, .file = file, .same = true, .piece = piece};
     fmp_status st;
 
-    if (s->overlay) { /* it has no header of its own */
-        st = s->driver->header_hint(s, file, &out->hint, err);
-        return st;
-    }
+    if (s->overlay) /* it has no header but the one that is derived */
+        return s->driver->header_hint(s->below, file, &out->hint, err);
     st = s->driver->header_hint(s, file, &out->hint, err);
     if (!st)
         st = s->driver->header_write(out->hint.data, out->hint.len, tensor_at, &tensors,

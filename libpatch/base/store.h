@@ -80,6 +80,7 @@ struct fmp_store {
     fmp_status (*overlay)(void *ctx, uint32_t tensor, uint64_t off, void *buf, size_t len,
                           fmp_error *err);
     void *overlay_ctx;
+    const struct fmp_store *below; /* what the overlay lies on: its headers give the hints */
 };
 
 /* Header text is produced and compared in pieces. */

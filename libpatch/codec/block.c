@@ -193,8 +193,7 @@ static bool parse_how(fmp_cursor *c, fmp_block *b)
         return false;
     b->n_bytes = (uint32_t)n_bytes;
     if (whole)
-        return b->pos == FMP_POS_NONE && !b->complement && !b->sign_magnitude && !b->sign_apart &&
-               (b->bits == 8 || b->kind == FMP_BLOCK_WHOLE_PLANES);
+        return b->pos == FMP_POS_NONE && !b->complement && !b->sign_magnitude && !b->sign_apart;
     if (b->pos == FMP_POS_NONE ||
         (b->pos == FMP_POS_FULL && (b->complement || b->kind != FMP_BLOCK_RESIDUAL)) ||
         (b->sign_apart && (b->kind != FMP_BLOCK_RESIDUAL || b->pos == FMP_POS_FULL)) ||

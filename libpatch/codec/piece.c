@@ -69,7 +69,7 @@ fmp_status fmp_piece_whole(const void *target, uint32_t n_bytes, unsigned bits, 
     piece_clear(piece);
     piece->head.kind = planes ? FMP_BLOCK_WHOLE_PLANES : FMP_BLOCK_WHOLE;
     piece->head.n_bytes = n_bytes;
-    piece->head.bits = (uint8_t)(planes ? bits : 8);
+    piece->head.bits = (uint8_t)bits;
     piece->cost = 8ull * n_bytes;
     if (planes)
         put_planes(piece, target, n_bytes / (bits / 8));
