@@ -148,12 +148,12 @@ typedef struct tail {
     fmp_buf stored;
 } tail;
 
-static fmp_status put_section(tail *t, unsigned type, const fmp_buf *raw, bool compress,
-                              fmp_error *err)
+static fmp_status put_section(tail *t, unsigned type, const fmp_buf *raw, fmp_error *err)
 {
     fmp_prefix *p = t->prefix;
     fmp_section *s = &p->section[p->n_sections];
-    fmp_status st = fmp_section_code(type, raw, compress, t->c->payload.z, s, &t->stored, err);
+    fmp_status st = fmp_section_code(type, raw, (uint64_t)t->c->m.table.n_digests * FMP_DIGEST_LEN,
+                                     t->c->payload.z, s, &t->stored, err);
 
     if (st)
         return st;
@@ -172,7 +172,7 @@ static fmp_status put_manifest(tail *t, fmp_error *err)
     if (!st) {
         const fmp_buf raw = {.data = (uint8_t *)text, .len = strlen(text)};
 
-        st = put_section(t, FMP_SECTION_MANIFEST, &raw, true, err);
+        st = put_section(t, FMP_SECTION_MANIFEST, &raw, err);
         fmp_free(text);
     }
     return st;
@@ -187,19 +187,19 @@ static fmp_status put_index(tail *t, fmp_error *err)
     fmp_status st;
 
     fmp_table_write(&c->m.table, &raw);
-    st = put_section(t, FMP_SECTION_TENSORS, &raw, true, err);
+    st = put_section(t, FMP_SECTION_TENSORS, &raw, err);
     if (!st)
-        st = put_section(t, FMP_SECTION_DIGESTS, &digests, false, err);
+        st = put_section(t, FMP_SECTION_DIGESTS, &digests, err);
     fmp_buf_clear(&raw);
     fmp_frames_write(&c->payload.frames, &raw);
     if (!st)
-        st = put_section(t, FMP_SECTION_FRAMES, &raw, true, err);
+        st = put_section(t, FMP_SECTION_FRAMES, &raw, err);
     if (!st)
-        st = put_section(t, FMP_SECTION_FRAME_DIGESTS, &c->payload.digests, false, err);
+        st = put_section(t, FMP_SECTION_FRAME_DIGESTS, &c->payload.digests, err);
     fmp_buf_clear(&raw);
     fmp_layout_write(&c->layout, &raw);
     if (!st)
-        st = put_section(t, FMP_SECTION_LAYOUT, &raw, true, err);
+        st = put_section(t, FMP_SECTION_LAYOUT, &raw, err);
     fmp_buf_release(&raw);
     if (!st)
         t->prefix->section[0].digest =

@@ -52,8 +52,7 @@ void fmp_table_roots(const fmp_table *t, bool target, fmp_digest *ret_root,
 
 static fmp_status read_section(fmp_patch *p, unsigned type, fmp_z *z, fmp_buf *out, fmp_error *err)
 {
-    return fmp_section_read(&p->file, p->body, fmp_prefix_find(&p->prefix, type), z,
-                            p->limits.max_index, out, err);
+    return fmp_section_read(&p->file, p->body, &p->prefix, type, z, p->limits.max_index, out, err);
 }
 
 static fmp_status read_table(fmp_patch *p, fmp_z *z, fmp_error *err)

@@ -1,12 +1,12 @@
 /*
- * usage: apply_memory BASE PATCH TENSOR.  Reads one tensor of the base into memory, lays the patch over
- * it there, and prints how many bytes that changed: what a server does that swaps tasks.
+ * usage: apply_memory BASE PATCH TENSOR.  Reads one tensor of the base into memory, lays the patch
+ * over it there, and prints how many bytes that changed: what a server does that swaps tasks.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <fmpatch.h>
+#include "fmpatch.h"
 
 int main(int argc, char **argv)
 {

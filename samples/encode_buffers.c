@@ -1,12 +1,13 @@
 /*
- * The change of one tensor, from two buffers and back into one: what a trainer sends to a server that
- * holds the weights in memory.  Prints the sizes; exits 0 when the result is the target, bit for bit.
+ * The change of one tensor, from two buffers and back into one: what a trainer sends to a server
+ * that holds the weights in memory.  Prints the sizes; exits 0 when the result is the target, bit
+ * for bit.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <fmpatch.h>
+#include "fmpatch.h"
 
 enum { N = 1 << 20 };
 

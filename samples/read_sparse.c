@@ -1,11 +1,11 @@
 /*
- * usage: read_sparse PATCH.  Prints every changed element of every tensor: name, index, and the step in
- * the order of bit patterns (ULP for floats), or the new bits where the patch holds those.
+ * usage: read_sparse PATCH.  Prints every changed element of every tensor: name, index, and the
+ * step in the order of bit patterns (ULP for floats), or the new bits where the patch holds those.
  */
 #include <inttypes.h>
 #include <stdio.h>
 
-#include <fmpatch.h>
+#include "fmpatch.h"
 
 typedef struct printer {
     const char *name;

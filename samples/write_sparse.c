@@ -1,18 +1,18 @@
 /*
- * usage: write_sparse BASE PATCH.  Writes a patch from indices and new values, as a trainer of sparse
- * weights would: element 0 of the base's first tensor becomes all zero bits, and a tensor
+ * usage: write_sparse BASE PATCH.  Writes a patch from indices and new values, as a trainer of
+ * sparse weights would: element 1 of the base's first tensor becomes all zero bits, and a tensor
  * "extra.bias" of two fp32 numbers is added.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <fmpatch.h>
+#include "fmpatch.h"
 
 int main(int argc, char **argv)
 {
-    static const uint64_t index[] = {0};
-    static const uint8_t zero[8] = {0};
+    static const uint64_t index[] = {1};
+    static const uint8_t zero[8] = {0}; /* room for an element of any dtype */
     static const uint64_t shape[] = {2};
     static const float bias[] = {0.5f, -0.5f};
     fmp_create_options options = {.size = sizeof options, .replace = true};

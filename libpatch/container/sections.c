@@ -10,10 +10,24 @@
 
 static const uint8_t magic[8] = {0x89, 'F', 'M', 'P', 0x0d, 0x0a, 0x1a, 0x0a};
 
-/* A section may decode to this many times its stored size and 1 MiB more: a bound before
- * allocation. */
-#define MAX_RATIO 1024u
-#define FREE_RAW  (1u << 20)
+/*
+ * What a section may decode to, a bound before allocation: 1 MiB, and 1024 times its stored size
+ * or, for tables of tensors, 2 KiB for each digest (which are stored as they are).
+ */
+#define FREE_RAW       (1u << 20)
+#define MAX_RATIO      1024u
+#define MAX_PER_DIGEST 2048u
+
+static bool raw_is_bounded(unsigned type, uint64_t raw, uint64_t stored, uint64_t digest_bytes)
+{
+    const bool table = type == FMP_SECTION_TENSORS || type == FMP_SECTION_LAYOUT;
+
+    return raw <= FREE_RAW || (raw - FREE_RAW) / MAX_RATIO <= stored ||
+           (table && (raw - FREE_RAW) / MAX_PER_DIGEST <= digest_bytes / FMP_DIGEST_LEN);
+}
+
+/* Above this, the strongest level takes more memory than it is worth. */
+#define STRONG_MAX ((size_t)256 << 10)
 
 static fmp_status bad(const fmp_file *f, uint64_t off, fmp_error *err, const char *what)
 {
@@ -189,28 +203,30 @@ const fmp_section *fmp_prefix_find(const fmp_prefix *p, unsigned type)
     return NULL;
 }
 
-static fmp_status check_section_size(const fmp_file *f, const fmp_section *s, uint64_t max_raw,
-                                     fmp_error *err)
+static fmp_status check_section_size(const fmp_file *f, const fmp_prefix *p, const fmp_section *s,
+                                     uint64_t max_raw, fmp_error *err)
 {
     if (s->raw > max_raw)
         return fmp_fail(err, FMP_ELIMIT, FMP_NO_OFFSET,
                         "%s: section type %u has %llu bytes, the limit is %llu", f->path, s->type,
                         (unsigned long long)s->raw, (unsigned long long)max_raw);
-    if (s->raw > FREE_RAW && (s->raw - FREE_RAW) / MAX_RATIO > s->stored)
+    if (!raw_is_bounded(s->type, s->raw, s->stored,
+                        fmp_prefix_find(p, FMP_SECTION_DIGESTS)->stored))
         return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                         "%s: section type %u: %llu bytes claim to hold %llu", f->path, s->type,
                         (unsigned long long)s->stored, (unsigned long long)s->raw);
     return FMP_OK;
 }
 
-fmp_status fmp_section_read(const fmp_file *f, uint64_t body, const fmp_section *s, fmp_z *z,
-                            uint64_t max_raw, fmp_buf *out, fmp_error *err)
+fmp_status fmp_section_read(const fmp_file *f, uint64_t body, const fmp_prefix *p, unsigned type,
+                            fmp_z *z, uint64_t max_raw, fmp_buf *out, fmp_error *err)
 {
+    const fmp_section *s = fmp_prefix_find(p, type);
     fmp_buf stored = {0};
     fmp_buf *first = s->coding == FMP_CODING_ZSTD ? &stored : out;
     fmp_digest found;
     uint8_t *at;
-    fmp_status st = check_section_size(f, s, max_raw, err);
+    fmp_status st = check_section_size(f, p, s, max_raw, err);
 
     if (st)
         return st;
@@ -243,7 +259,7 @@ no_memory:
     goto out;
 }
 
-fmp_status fmp_section_code(unsigned type, const fmp_buf *raw, bool compress, fmp_z *z,
+fmp_status fmp_section_code(unsigned type, const fmp_buf *raw, uint64_t n_digests, fmp_z *z,
                             fmp_section *ret, fmp_buf *stored, fmp_error *err)
 {
     size_t len = raw->len;
@@ -251,14 +267,14 @@ fmp_status fmp_section_code(unsigned type, const fmp_buf *raw, bool compress, fm
 
     *ret = (fmp_section){.type = (uint16_t)type, .flags = FMP_SECTION_REQUIRED, .raw = raw->len};
     fmp_buf_clear(stored);
-    if (compress && raw->len) {
-        st = fmp_z_compress(z, 19, raw->data, raw->len, stored, &len, err);
+    if (raw->len && type != FMP_SECTION_DIGESTS && type != FMP_SECTION_FRAME_DIGESTS) {
+        st = fmp_z_compress(z, raw->len > STRONG_MAX ? 6 : 19, raw->data, raw->len, stored, &len,
+                            err);
         if (st)
             return st;
         ret->coding = FMP_CODING_ZSTD;
     }
-    if (!ret->coding || len >= raw->len ||
-        (raw->len > FREE_RAW && (raw->len - FREE_RAW) / MAX_RATIO > len)) {
+    if (!ret->coding || len >= raw->len || !raw_is_bounded(type, raw->len, len, n_digests)) {
         ret->coding = FMP_CODING_STORED;
         fmp_buf_clear(stored);
         fmp_buf_put(stored, raw->data, raw->len);

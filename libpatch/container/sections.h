@@ -63,11 +63,11 @@ const fmp_section *fmp_prefix_find(const fmp_prefix *prefix, unsigned type);
 
 /* The raw bytes of a section into `out`, digest checked first.  FMP_ECORRUPT, FMP_ELIMIT (raw over
  * max_raw), FMP_ENOMEM. */
-fmp_status fmp_section_read(const fmp_file *f, uint64_t body, const fmp_section *s, fmp_z *z,
-                            uint64_t max_raw, fmp_buf *out, fmp_error *err);
+fmp_status fmp_section_read(const fmp_file *f, uint64_t body, const fmp_prefix *p, unsigned type,
+                            fmp_z *z, uint64_t max_raw, fmp_buf *out, fmp_error *err);
 /* Codes raw bytes for the file, zstd where that is smaller: fills all of *ret but `off`, and
  * `stored`. */
-fmp_status fmp_section_code(unsigned type, const fmp_buf *raw, bool compress, fmp_z *z,
+fmp_status fmp_section_code(unsigned type, const fmp_buf *raw, uint64_t n_digests, fmp_z *z,
                             fmp_section *ret, fmp_buf *stored, fmp_error *err);
 
 #endif

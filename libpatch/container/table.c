@@ -548,7 +548,7 @@ fmp_map fmp_table_map(const fmp_table *t, uint32_t row)
         return t->maps[r->map];
     return (fmp_map){.source = row,
                      .n_bytes = r->state == FMP_UNCHANGED || r->state == FMP_RESIDUAL ||
-                                         r->state == FMP_SET
+                                        r->state == FMP_SET
                                     ? t->schemas[r->target_schema].n_bytes
                                     : 0};
 }
