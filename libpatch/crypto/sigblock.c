@@ -400,14 +400,17 @@ fmp_status fmp_sigblock_verdict(const fmp_sigblock *b, const fmp_trust *trust, f
 {
     static const fmp_trust nobody = {.size = sizeof nobody};
     const fmp_trust *t = trust ? trust : &nobody;
-    const uint32_t need = t->threshold ? t->threshold : 1;
-    const uint32_t n_ring = fmp_keyring_trusted(t->ring);
-    const bool demanded = t->require || (t->ring && fmp_keyring_count(t->ring) > 0);
+    uint32_t need;
+    uint32_t n_ring;
+    bool demanded;
     tally who;
 
     if (t->size < sizeof *t) /* never guess at a trust that the caller meant */
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "fmp_trust: its size is %zu, expected %zu",
                         t->size, sizeof *t);
+    need = t->threshold ? t->threshold : 1;
+    n_ring = fmp_keyring_trusted(t->ring);
+    demanded = t->require || (t->ring && fmp_keyring_count(t->ring) > 0);
     if (need > n_ring && need > 1)
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
                         "a threshold of %u trusted signatures, but the keyring trusts %u keys",
