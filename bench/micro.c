@@ -137,7 +137,7 @@ int main(void)
         if (memcmp(w.copy, w.target, size) != 0)
             return 1;
         for (uint32_t k = 0; k < w.frame.n_blocks; k++)
-            n += fmp_block_changed(&w.frame.blocks[k]);
+            n += fmp_block_values(&w.frame.blocks[k]);
         printf("| %.2f %% | %.2f | %.2f | %.3f |\n", densities[i] / 1e4, enc, dec,
                (double)w.stored.len / (double)n);
     }

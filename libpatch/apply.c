@@ -262,6 +262,8 @@ static fmp_status place_tensors(apply *a, fmp_error *err)
             r->place[i] = at;
             r->file_of[i] = f;
             at += fmp_table_info(&r->p->table, r->order[i], !r->backward).n_bytes;
+            if (at > r->p->limits.max_size)
+                break;
         }
         if (at > r->p->limits.max_size)
             return fmp_fail(err, FMP_ELIMIT, FMP_NO_OFFSET,

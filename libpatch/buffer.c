@@ -233,7 +233,7 @@ typedef struct sparse_reader {
 
 static fmp_status give_block(sparse_reader *r, const fmp_block *b, fmp_error *err)
 {
-    const uint32_t n = fmp_block_changed(b);
+    const uint32_t n = fmp_block_values(b);
     const unsigned width = b->bits / 8u;
     fmp_status st = fmp_block_list(b, &r->dec.frame.streams, r->dec.scratch, r->values, err);
     uint32_t kept = 0;

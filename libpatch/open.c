@@ -102,18 +102,14 @@ static fmp_status read_layout(fmp_patch *p, fmp_z *z, fmp_error *err)
     return st;
 }
 
+/* First of all: it says what a reader must know. */
 static fmp_status read_manifest(fmp_patch *p, fmp_z *z, fmp_error *err)
 {
-    fmp_digest roots[4];
     fmp_buf raw = {0};
     fmp_status st = read_section(p, FMP_SECTION_MANIFEST, z, &raw, err);
 
-    fmp_table_roots(&p->table, false, &roots[0], &roots[1]);
-    fmp_table_roots(&p->table, true, &roots[2], &roots[3]);
-    memcpy(p->summary.base_root, roots[0].b, FMP_DIGEST_LEN);
-    memcpy(p->summary.target_root, roots[2].b, FMP_DIGEST_LEN);
     if (!st)
-        st = fmp_manifest_check((const char *)raw.data, raw.len, roots, p->file.path, err);
+        st = fmp_manifest_check((const char *)raw.data, raw.len, NULL, p->file.path, err);
     if (!st) {
         p->manifest = fmp_strndup((const char *)raw.data, raw.len);
         if (!p->manifest)
@@ -121,6 +117,17 @@ static fmp_status read_manifest(fmp_patch *p, fmp_z *z, fmp_error *err)
     }
     fmp_buf_release(&raw);
     return st;
+}
+
+static fmp_status check_roots(fmp_patch *p, fmp_error *err)
+{
+    fmp_digest roots[4];
+
+    fmp_table_roots(&p->table, false, &roots[0], &roots[1]);
+    fmp_table_roots(&p->table, true, &roots[2], &roots[3]);
+    memcpy(p->summary.base_root, roots[0].b, FMP_DIGEST_LEN);
+    memcpy(p->summary.target_root, roots[2].b, FMP_DIGEST_LEN);
+    return fmp_manifest_check(p->manifest, strlen(p->manifest), roots, p->file.path, err);
 }
 
 /* ---- consistency between the sections ---------------------------------------------------------
@@ -160,6 +167,29 @@ static fmp_status check_frames(const fmp_patch *p, fmp_error *err)
             e->end > fmp_patch_object_bytes(p, e->domain, e->last))
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                             "%s: frame %u lies outside of its tensor or file", p->file.path, i);
+    }
+    return FMP_OK;
+}
+
+/* What only the patch can give must be there: stored headers, and side files that are new. */
+static fmp_status check_content(const fmp_patch *p, fmp_error *err)
+{
+    const fmp_layout *l = &p->layout;
+
+    for (uint32_t i = 0; i < l->target.n_files; i++) {
+        const fmp_layout_file *f = &l->target.files[i];
+
+        if (f->header_stored && !fmp_patch_has_object(p, FMP_DOMAIN_HEADERS, i, f->header_len))
+            return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
+                            "%s: the header of file \"%s\" is missing", p->file.path, f->name);
+    }
+    for (uint32_t i = 0; i < l->n_side; i++) {
+        const fmp_side_file *f = &l->side[i];
+
+        if (f->in_target && (f->changed || !f->in_base) &&
+            !fmp_patch_has_object(p, FMP_DOMAIN_FILES, i, f->target_size))
+            return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
+                            "%s: the content of file \"%s\" is missing", p->file.path, f->name);
     }
     return FMP_OK;
 }
@@ -320,18 +350,22 @@ static fmp_status read_all(fmp_patch *p, fmp_error *err)
     if (!st)
         st = fmp_z_new(&z, err);
     if (!st)
+        st = read_manifest(p, z, err);
+    if (!st)
         st = read_table(p, z, err);
     if (!st)
         st = read_frames(p, z, err);
     if (!st)
         st = read_layout(p, z, err);
     if (!st)
-        st = read_manifest(p, z, err);
+        st = check_roots(p, err);
     fmp_z_free(z);
     if (!st)
         st = place_rows(p, err);
     if (!st)
         st = check_frames(p, err);
+    if (!st)
+        st = check_content(p, err);
     if (st)
         return st;
     p->payload = p->body + fmp_prefix_find(&p->prefix, FMP_SECTION_PAYLOAD)->off;

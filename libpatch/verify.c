@@ -61,9 +61,9 @@ static fmp_status scan_block(scan *s, scan_slot *slot, const fmp_block *b, unsig
     if (st)
         return st;
     if (b->kind == FMP_BLOCK_RESIDUAL)
-        count_values(row, slot->values, fmp_block_changed(b), b->bits);
+        count_values(row, slot->values, fmp_block_values(b), b->bits);
     else
-        row->n_changed += fmp_block_changed(b);
+        row->n_changed += fmp_block_values(b);
     return FMP_OK;
 }
 
@@ -73,15 +73,18 @@ static fmp_status scan_finish(void *ctx, uint64_t item, unsigned slot, fmp_error
     scan *s = ctx;
     scan_slot *x = &s->slot[slot];
     const fmp_frame_entry *e = &s->p->frames.entry[item];
+    uint64_t n_values = 0;
     fmp_status st = FMP_OK;
 
+    for (uint32_t i = 0; i < x->dec.frame.n_blocks; i++)
+        n_values += fmp_block_values(&x->dec.frame.blocks[i]);
     for (uint32_t i = 0; i < x->dec.frame.n_blocks && !st; i++) {
         const fmp_block *b = &x->dec.frame.blocks[i];
 
         st = scan_block(s, x, b, e->domain, err);
-        if (e->domain == FMP_DOMAIN_TENSORS && e->n_changed)
+        if (e->domain == FMP_DOMAIN_TENSORS)
             s->rows[s->p->layout.target.order[b->object]].stored +=
-                (uint64_t)e->stored * fmp_block_changed(b) / e->n_changed;
+                (uint64_t)e->stored * fmp_block_values(b) / n_values;
     }
     s->done += e->stored;
     return st;

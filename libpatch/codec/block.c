@@ -13,7 +13,7 @@
 #include "codec/scan.h"
 #include "codec/values.h"
 
-uint32_t fmp_block_changed(const fmp_block *b)
+uint32_t fmp_block_values(const fmp_block *b)
 {
     if (b->kind >= FMP_BLOCK_WHOLE || b->pos == FMP_POS_FULL)
         return fmp_block_units(b);
@@ -31,14 +31,14 @@ size_t fmp_block_share(const fmp_block *b, unsigned s)
     if (s >= FMP_STREAM_PLANES)
         return (b->kind == FMP_BLOCK_SET || b->kind == FMP_BLOCK_WHOLE_PLANES) &&
                        s - FMP_STREAM_PLANES < b->bits / 8u
-                   ? fmp_block_changed(b)
+                   ? fmp_block_values(b)
                    : 0;
     if (s == FMP_STREAM_GAPS + (unsigned)b->gap_class)
         return b->pos == FMP_POS_RUNS                              ? 2 * (size_t)b->n_runs
                : b->pos == FMP_POS_GAPS || b->pos == FMP_POS_SPLIT ? b->n_set
                                                                    : 0;
     if (s == FMP_STREAM_VALUES + (unsigned)b->value_class)
-        return b->kind == FMP_BLOCK_RESIDUAL ? fmp_block_changed(b) : 0;
+        return b->kind == FMP_BLOCK_RESIDUAL ? fmp_block_values(b) : 0;
     return 0;
 }
 
@@ -65,7 +65,7 @@ static bool looks_like(const fmp_block *b, const fmp_block *before)
 /* Bytes of the bit stream if no token has extra bits; what a head stores is the difference. */
 static uint32_t expected_bits(const fmp_block *b)
 {
-    uint64_t n = b->sign_apart ? fmp_block_changed(b) : 0;
+    uint64_t n = b->sign_apart ? fmp_block_values(b) : 0;
 
     if (b->pos == FMP_POS_SPLIT)
         n += (uint64_t)b->n_set * b->shift;
@@ -76,7 +76,7 @@ static uint32_t expected_bits(const fmp_block *b)
 
 static bool has_bits(const fmp_block *b)
 {
-    return b->kind == FMP_BLOCK_RESIDUAL || b->pos != FMP_POS_BITMAP;
+    return b->kind == FMP_BLOCK_RESIDUAL || (b->kind == FMP_BLOCK_SET && b->pos != FMP_POS_BITMAP);
 }
 
 static uint64_t zigzag32(uint32_t now, uint32_t before)
@@ -336,7 +336,7 @@ ALWAYS_INLINE bool apply_residuals(const fmp_block *b, const uint8_t *tokens, fm
 {
     const bool sm = b->sign_magnitude;
     const bool full = b->pos == FMP_POS_FULL;
-    const uint32_t n = fmp_block_changed(b);
+    const uint32_t n = fmp_block_values(b);
     const unsigned width = bits / 8;
     const uint64_t mask = fmp_unit_mask(bits);
     bool bad = false;
@@ -385,7 +385,7 @@ static void join_planes(const fmp_block *b, const fmp_streams *s, uint8_t *packe
 
     for (unsigned k = 0; k < b->bits / 8u; k++)
         planes[k] = s->data[FMP_STREAM_PLANES + k] + b->at[FMP_STREAM_PLANES + k];
-    fmp_planes_join(planes, fmp_block_changed(b), b->bits / 8u, packed);
+    fmp_planes_join(planes, fmp_block_values(b), b->bits / 8u, packed);
 }
 
 static void scatter(const uint8_t *packed, const uint32_t *idx, uint32_t n, unsigned width,
@@ -397,7 +397,7 @@ static void scatter(const uint8_t *packed, const uint32_t *idx, uint32_t n, unsi
 
 static uint64_t sum_touched(const fmp_block *b, const uint8_t *data, fmp_scratch *scratch)
 {
-    const uint32_t n = fmp_block_changed(b);
+    const uint32_t n = fmp_block_values(b);
     fmp_xxh x;
 
     fmp_xxh_init(&x);
@@ -437,7 +437,7 @@ fmp_status fmp_block_apply(const fmp_block *b, const fmp_streams *s, uint8_t *da
         sums[0] = sum_touched(b, data, scratch);
     if (b->kind == FMP_BLOCK_SET) {
         join_planes(b, s, scratch->after);
-        scatter(scratch->after, scratch->idx, fmp_block_changed(b), b->bits / 8u, data);
+        scatter(scratch->after, scratch->idx, fmp_block_values(b), b->bits / 8u, data);
     } else {
         st = apply_residual_block(b, s, data, direction, scratch->idx, &r, err);
         if (st)
@@ -454,7 +454,7 @@ fmp_status fmp_block_apply(const fmp_block *b, const fmp_streams *s, uint8_t *da
 fmp_status fmp_block_list(const fmp_block *b, const fmp_streams *s, fmp_scratch *scratch,
                           uint64_t *values, fmp_error *err)
 {
-    const uint32_t n = fmp_block_changed(b);
+    const uint32_t n = fmp_block_values(b);
     const unsigned v = FMP_STREAM_VALUES + b->value_class;
     fmp_bit_reader r;
     fmp_status st;

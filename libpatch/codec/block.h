@@ -65,13 +65,14 @@ typedef struct fmp_block {
     uint32_t at[FMP_STREAM_COUNT]; /* where its shares begin; filled by fmp_blocks_parse() */
 } fmp_block;
 
-/* Units of the block, and how many of them have a value. */
+/* Units of the block. */
 static inline uint32_t fmp_block_units(const fmp_block *b)
 {
     return b->n_bytes / (b->bits / 8u);
 }
 
-uint32_t fmp_block_changed(const fmp_block *b);
+/* How many units have a value: the changed ones or, with FMP_POS_FULL and whole blocks, all. */
+uint32_t fmp_block_values(const fmp_block *b);
 /* Bytes that the block takes of stream `s`. */
 size_t fmp_block_share(const fmp_block *b, unsigned s);
 
@@ -83,6 +84,7 @@ typedef struct fmp_piece {
     fmp_block head;
     fmp_buf stream[FMP_STREAM_COUNT]; /* all but heads and counts */
     uint64_t cost;                    /* estimated size, bits */
+    uint32_t n_changed;               /* units */
     uint64_t sum_before, sum_after;   /* XXH3-64 of the touched units; not for whole blocks */
 } fmp_piece;
 
@@ -142,7 +144,7 @@ fmp_status fmp_block_apply(const fmp_block *b, const fmp_streams *s, uint8_t *da
 
 /*
  * The units that have a value, ascending, into scratch->idx, and those values, zero-extended, into
- * `values` (room for fmp_block_changed()): residuals in zig-zag form (0 possible with FMP_POS_FULL)
+ * `values` (room for fmp_block_values()): residuals in zig-zag form (0 possible with FMP_POS_FULL)
  * or new bits.  Blocks of more than FMP_BLOCK_UNITS units (whole bytes) are FMP_EUSAGE.
  */
 fmp_status fmp_block_list(const fmp_block *b, const fmp_streams *s, fmp_scratch *scratch,

@@ -77,7 +77,7 @@ void fmp_frame_add(fmp_frame_builder *f, const fmp_piece *piece)
     f->raw += piece_raw(piece);
     f->cost += piece->cost;
     f->units += fmp_block_units(&piece->head);
-    f->n_changed += fmp_block_changed(&piece->head);
+    f->n_changed += piece->n_changed;
 }
 
 static bool is_constant(const uint8_t *data, size_t len)

@@ -71,6 +71,7 @@ fmp_status fmp_piece_whole(const void *target, uint32_t n_bytes, unsigned bits, 
     piece->head.n_bytes = n_bytes;
     piece->head.bits = (uint8_t)bits;
     piece->cost = 8ull * n_bytes;
+    piece->n_changed = n_bytes / (bits / 8);
     if (planes)
         put_planes(piece, target, n_bytes / (bits / 8));
     else
@@ -182,6 +183,7 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *p, const voi
     if (!pl.n_changed)
         return FMP_OK;
     head->n_bytes = n_bytes;
+    piece->n_changed = pl.n_changed;
     choose(s, p, &pl, piece);
     head->n_set = pl.n_list;
     touched = (size_t)pl.n_changed * width;
