@@ -64,8 +64,9 @@ fmp_status fmp_creation_layout(fmp_creation *c, fmp_error *err);
 fmp_status fmp_manifest_make(const fmp_creation *c, char **ret, fmp_error *err);
 /* Checks the user's part before any work is done. */
 fmp_status fmp_manifest_check_extra(const char *json, fmp_error *err);
-/* Checks a manifest read from a patch: canonical, and its facts are those of the tables. */
-fmp_status fmp_manifest_check(const char *text, size_t len, const fmp_digest roots[4],
+/* Checks a manifest read from a patch: canonical, asks for nothing unknown, and its roots (base
+ * root and shape root, target root and shape root; NULL: not yet known) are those of the tables. */
+fmp_status fmp_manifest_check(const char *text, size_t len, const fmp_digest *roots,
                               const char *path, fmp_error *err);
 
 #endif

@@ -236,7 +236,7 @@ static fmp_status check_requirements(const json_t *j, const char *path, fmp_erro
     return FMP_OK;
 }
 
-fmp_status fmp_manifest_check(const char *text, size_t len, const fmp_digest roots[4],
+fmp_status fmp_manifest_check(const char *text, size_t len, const fmp_digest *roots,
                               const char *path, fmp_error *err)
 {
     json_error_t where;
@@ -254,7 +254,7 @@ fmp_status fmp_manifest_check(const char *text, size_t len, const fmp_digest roo
         st = no_memory(err);
     if (!st && (again.len != len || memcmp(again.data, text, len) != 0))
         st = fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET, "%s: the manifest is not canonical", path);
-    if (!st &&
+    if (!st && roots &&
         (!says(j, "base", "root", &roots[0]) || !says(j, "base", "shape_root", &roots[1]) ||
          !says(j, "target", "root", &roots[2]) || !says(j, "target", "shape_root", &roots[3])))
         st = fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,

@@ -238,10 +238,11 @@ static fmp_status check_order(parser *p, const fmp_layout_side *s, bool target)
     for (uint32_t f = 0; f < s->n_files && !st; f++) {
         uint64_t size = s->files[f].header_len;
 
-        for (uint32_t k = 0; k < s->files[f].n_tensors; k++)
-            size += t->schemas[schema_of(t, s->order[at++], target)].n_bytes; /* 2^60 at most */
-        if (size >> 62)
-            break; /* before the next one could wrap around */
+        for (uint32_t k = 0; k < s->files[f].n_tensors; k++) {
+            const uint64_t n = t->schemas[schema_of(t, s->order[at++], target)].n_bytes;
+
+            size = n > UINT64_MAX - size ? UINT64_MAX : size + n; /* files are below 2^56 */
+        }
         if (size != s->files[f].size)
             st = fmp_fail(p->err, FMP_ECORRUPT, FMP_NO_OFFSET,
                           "%s: layout: file \"%s\" has %llu bytes, its tensors need %llu", p->path,

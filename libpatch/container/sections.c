@@ -62,6 +62,9 @@ static fmp_status parse_entry(const fmp_file *f, fmp_cursor *c, unsigned i, fmp_
         return bad(f, entry_off, err, "a section of version 1 is not marked as required");
     if (s->off != *at || s->stored > p->body_len - *at)
         return bad(f, entry_off, err, "sections leave a gap, overlap or pass the end");
+    if (s->coding && (s->type == FMP_SECTION_DIGESTS || s->type == FMP_SECTION_FRAME_DIGESTS ||
+                      s->type == FMP_SECTION_PAYLOAD))
+        return bad(f, entry_off, err, "digests and payload are stored as they are");
     if (s->coding == FMP_CODING_STORED && s->raw != s->stored)
         return bad(f, entry_off, err, "a stored section has two lengths");
     for (unsigned k = 0; k < i; k++) {
