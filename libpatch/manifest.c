@@ -227,6 +227,9 @@ static fmp_status check_requirements(const json_t *j, const char *path, fmp_erro
     if (!profile || strcmp(profile, "open") != 0)
         return fmp_fail(err, FMP_ENOTSUP, FMP_NO_OFFSET,
                         "%s: profile \"%s\", only \"open\" is known", path, profile ? profile : "");
+    if (needs && !json_is_array(needs))
+        return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
+                        "%s: manifest: \"requires\" is not a list", path);
     if (json_array_size(needs))
         return fmp_fail(err, FMP_ENOTSUP, FMP_NO_OFFSET,
                         "%s: needs a feature that this version does not know: \"%s\"", path,

@@ -239,9 +239,9 @@ static fmp_status check_order(parser *p, const fmp_layout_side *s, bool target)
         uint64_t size = s->files[f].header_len;
 
         for (uint32_t k = 0; k < s->files[f].n_tensors; k++) {
-            const uint64_t n = t->schemas[schema_of(t, s->order[at++], target)].n_bytes;
+            const uint64_t len = t->schemas[schema_of(t, s->order[at++], target)].n_bytes;
 
-            size = n > UINT64_MAX - size ? UINT64_MAX : size + n; /* files are below 2^56 */
+            size = len > UINT64_MAX - size ? UINT64_MAX : size + len; /* files are below 2^56 */
         }
         if (size != s->files[f].size)
             st = fmp_fail(p->err, FMP_ECORRUPT, FMP_NO_OFFSET,

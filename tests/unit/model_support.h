@@ -11,7 +11,7 @@
 
 #include "base/store.h"
 
-#define MAX_TENSORS 24u
+#define MAX_TENSORS 48u
 
 static uint64_t rng_state;
 

@@ -4,7 +4,7 @@
  */
 #include "model_support.h"
 
-enum { N_CASES = 260 };
+enum { N_CASES = 400 };
 
 static unsigned seen_state[8], seen_reversible, seen_irreversible;
 
@@ -146,22 +146,23 @@ static void add_tied(model *m, unsigned serial)
     }
 }
 
-static void any_target(const model *base, model *m)
+/* `step` keeps the names of one chain apart. */
+static void any_target(const model *base, model *m, unsigned step)
 {
     model_copy(base, m);
     for (unsigned i = 0; i < m->n; i++)
-        change_tensor(m, i, 100 + i);
+        change_tensor(m, i, 1000 * step + 100 + i);
     for (unsigned n = roll(4); n && m->n > 1; n--)
         model_drop(m, roll(m->n));
     for (unsigned n = roll(4); n; n--)
-        any_tensor(m, 200 + n);
+        any_tensor(m, 1000 * step + 200 + n);
     if (roll(3) == 0)
-        add_tied(m, 300);
+        add_tied(m, 1000 * step + 300);
     if (roll(6) == 0) /* alike, and new, one behind the other */
         for (unsigned n = 0; n < 3; n++) {
             char name[40];
 
-            snprintf(name, sizeof name, "zz.%u", n);
+            snprintf(name, sizeof name, "zz.%u.%u", step, n);
             model_add(m, name, "F32", 1, 6, 0);
         }
     if (roll(4) == 0) { /* another order in the file */
@@ -336,7 +337,7 @@ static void check_case(unsigned seed)
 
     rng_seed(seed);
     any_base(&base);
-    any_target(&base, &target);
+    any_target(&base, &target, 1);
     put_any(&base, "base", false);
     put_any(&target, "target", true);
     o.level = 1 + (int)roll(5);
@@ -438,7 +439,7 @@ static void test_chain(void **state)
             char name[8];
 
             if (i)
-                any_target(&m[i - 1], &m[i]);
+                any_target(&m[i - 1], &m[i], i);
             snprintf(name, sizeof name, "m%u", i);
             put_any(&m[i], name, i);
         }
