@@ -65,7 +65,7 @@ static bool looks_like(const fmp_block *b, const fmp_block *before)
 /* Bytes of the bit stream if no token has extra bits; what a head stores is the difference. */
 static uint32_t expected_bits(const fmp_block *b)
 {
-    uint64_t n = b->sign_apart ? fmp_block_values(b) : 0;
+    uint64_t n = b->sign_apart && !fmp_block_has_palette(b) ? fmp_block_values(b) : 0;
 
     if (b->pos == FMP_POS_SPLIT)
         n += (uint64_t)b->n_set * b->shift;
@@ -197,6 +197,7 @@ static bool parse_how(fmp_cursor *c, fmp_block *b)
     if (b->pos == FMP_POS_NONE ||
         (b->pos == FMP_POS_FULL && (b->complement || b->kind != FMP_BLOCK_RESIDUAL)) ||
         (b->sign_apart && (b->kind != FMP_BLOCK_RESIDUAL || b->pos == FMP_POS_FULL)) ||
+        (b->sign_apart && b->value_class != 0 && b->value_class != 3) ||
         (b->kind == FMP_BLOCK_SET && b->sign_magnitude))
         return false;
     if (b->pos == FMP_POS_SPLIT || b->pos == FMP_POS_RICE)
@@ -314,16 +315,48 @@ ALWAYS_INLINE uint64_t take_token(unsigned token, fmp_bit_reader *bits)
     return (4ull | ((token - FMP_VALUE_DIRECT) & 3)) << extra | fmp_bits_take(bits, extra);
 }
 
+/* Where the values of a block come from, behind its positions. */
+typedef struct value_reader {
+    fmp_bit_reader *bits;
+    uint64_t less; /* what was taken off */
+    bool sign_apart;
+    unsigned width;     /* bits of a unit */
+    unsigned n_palette; /* 0: none */
+    uint64_t palette[FMP_PALETTE_MAX];
+} value_reader;
+
+/* False when a palette is empty. */
+static bool open_values(value_reader *v, const fmp_block *b, fmp_bit_reader *bits)
+{
+    v->bits = bits;
+    v->less = b->pos != FMP_POS_FULL;
+    v->sign_apart = b->sign_apart;
+    v->width = b->bits;
+    v->n_palette = 0;
+    if (!fmp_block_has_palette(b))
+        return true;
+    v->n_palette = (unsigned)fmp_bits_take(bits, 8);
+    for (unsigned i = 0; i < v->n_palette; i++)
+        v->palette[i] = fmp_bits_take(bits, b->bits);
+    return v->n_palette != 0;
+}
+
 /* A residual, as it was before it was lowered. */
-ALWAYS_INLINE uint64_t take_residual(const fmp_block *b, unsigned token, fmp_bit_reader *bits,
-                                     uint64_t less)
+ALWAYS_INLINE uint64_t take_residual(value_reader *v, unsigned token)
 {
     uint64_t sign;
 
-    if (!b->sign_apart)
-        return take_token(token, bits) + less;
-    sign = fmp_bits_take(bits, 1);
-    return (take_token(token, bits) << 1 | sign) + less;
+    if (!v->sign_apart)
+        return take_token(token, v->bits) + v->less;
+    if (!v->n_palette) {
+        sign = fmp_bits_take(v->bits, 1);
+        return (take_token(token, v->bits) << 1 | sign) + v->less;
+    }
+    if (token < v->n_palette)
+        return v->palette[token] + v->less;
+    if (token != FMP_PALETTE_ESCAPE)
+        v->bits->bad = true;
+    return fmp_bits_take(v->bits, v->width) + v->less;
 }
 
 static fmp_status bad_values(fmp_error *err)
@@ -331,7 +364,7 @@ static fmp_status bad_values(fmp_error *err)
     return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET, "frame: values of a block are not valid");
 }
 
-ALWAYS_INLINE bool apply_residuals(const fmp_block *b, const uint8_t *tokens, fmp_bit_reader *r,
+ALWAYS_INLINE bool apply_residuals(const fmp_block *b, const uint8_t *tokens, value_reader *v,
                                    const uint32_t *idx, uint8_t *data, int direction, unsigned bits)
 {
     const bool sm = b->sign_magnitude;
@@ -343,7 +376,7 @@ ALWAYS_INLINE bool apply_residuals(const fmp_block *b, const uint8_t *tokens, fm
 
     for (uint32_t i = 0; i < n; i++) {
         uint8_t *p = data + (size_t)(full ? i : idx[i]) * width;
-        const uint64_t z = take_residual(b, tokens[i], r, full ? 0 : 1);
+        const uint64_t z = take_residual(v, tokens[i]);
         const uint64_t x = fmp_load_le(p, width);
 
         bad |= z > mask || (!full && z == 0);
@@ -359,22 +392,25 @@ static fmp_status apply_residual_block(const fmp_block *b, const fmp_streams *s,
                                        int direction, const uint32_t *idx, fmp_bit_reader *r,
                                        fmp_error *err)
 {
-    const unsigned v = FMP_STREAM_VALUES + b->value_class;
-    const uint8_t *tokens = s->data[v] + b->at[v];
+    const unsigned stream = FMP_STREAM_VALUES + b->value_class;
+    const uint8_t *tokens = s->data[stream] + b->at[stream];
+    value_reader v;
     bool ok;
 
+    if (!open_values(&v, b, r))
+        return bad_values(err);
     switch (b->bits) {
     case 8:
-        ok = apply_residuals(b, tokens, r, idx, data, direction, 8);
+        ok = apply_residuals(b, tokens, &v, idx, data, direction, 8);
         break;
     case 16:
-        ok = apply_residuals(b, tokens, r, idx, data, direction, 16);
+        ok = apply_residuals(b, tokens, &v, idx, data, direction, 16);
         break;
     case 32:
-        ok = apply_residuals(b, tokens, r, idx, data, direction, 32);
+        ok = apply_residuals(b, tokens, &v, idx, data, direction, 32);
         break;
     default:
-        ok = apply_residuals(b, tokens, r, idx, data, direction, 64);
+        ok = apply_residuals(b, tokens, &v, idx, data, direction, 64);
     }
     return ok ? FMP_OK : bad_values(err);
 }
@@ -455,7 +491,8 @@ fmp_status fmp_block_list(const fmp_block *b, const fmp_streams *s, fmp_scratch 
                           uint64_t *values, fmp_error *err)
 {
     const uint32_t n = fmp_block_values(b);
-    const unsigned v = FMP_STREAM_VALUES + b->value_class;
+    const unsigned stream = FMP_STREAM_VALUES + b->value_class;
+    value_reader v;
     fmp_bit_reader r;
     fmp_status st;
 
@@ -469,9 +506,10 @@ fmp_status fmp_block_list(const fmp_block *b, const fmp_streams *s, fmp_scratch 
         for (uint32_t i = 0; i < n; i++)
             scratch->idx[i] = i;
     if (b->kind == FMP_BLOCK_RESIDUAL) {
+        if (!open_values(&v, b, &r))
+            return bad_values(err);
         for (uint32_t i = 0; i < n; i++) {
-            const uint64_t z =
-                take_residual(b, s->data[v][b->at[v] + i], &r, b->pos != FMP_POS_FULL);
+            const uint64_t z = take_residual(&v, s->data[stream][b->at[stream] + i]);
 
             if (z > fmp_unit_mask(b->bits) || (z == 0 && b->pos != FMP_POS_FULL))
                 return bad_values(err);

@@ -65,6 +65,12 @@ typedef struct fmp_block {
     uint32_t at[FMP_STREAM_COUNT]; /* where its shares begin; filled by fmp_blocks_parse() */
 } fmp_block;
 
+/* Values are numbers of a palette: said by the class that signs apart never use. */
+static inline bool fmp_block_has_palette(const fmp_block *b)
+{
+    return b->sign_apart && b->value_class == 3;
+}
+
 /* Units of the block. */
 static inline uint32_t fmp_block_units(const fmp_block *b)
 {

@@ -103,9 +103,9 @@ static void choose(fmp_scratch *s, const fmp_block_params *p, plan *pl, fmp_piec
         return;
     }
     fmp_values_cost(pl->base, pl->target, s->idx, pl->n_changed, pl->n_units, p->bits,
-                    p->sign_magnitude, &pl->cost);
+                    p->sign_magnitude, &s->palette, &pl->cost);
     head->value_class = pl->cost.sparse_class;
-    head->sign_apart = pl->cost.sign_apart;
+    head->sign_apart = pl->cost.sign_apart || pl->cost.palette; /* with class 3: a palette */
     sparse += pl->cost.sparse;
     piece->cost = sparse;
     if (pl->cost.full <= sparse) {
@@ -147,9 +147,10 @@ static bool write_streams(fmp_scratch *s, const fmp_block_params *p, const plan 
             return false;
         fmp_values_write(pl->base, pl->target, full ? NULL : s->idx, n_values,
                          full               ? FMP_VALUES_FULL
+                         : pl->cost.palette ? FMP_VALUES_PALETTE
                          : head->sign_apart ? FMP_VALUES_APART
                                             : FMP_VALUES_SPARSE,
-                         p, tokens, &w);
+                         p, &s->palette, tokens, &w);
         values->len += n_values;
     }
     fmp_bits_flush(&w);

@@ -8,12 +8,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "codec/palette.h"
+
 /* Work space of one thread. */
 struct fmp_scratch {
     uint32_t idx[1u << 19];   /* changed units, ascending */
     uint32_t other[1u << 19]; /* unchanged units, or positions of a decoded block */
     uint8_t before[1u << 20]; /* touched units, packed */
     uint8_t after[1u << 20];
+    fmp_palette palette;
 };
 
 /* Indices of the units that differ; returns their number. */

@@ -66,8 +66,28 @@ static uint64_t entropy_below_a_bit(const uint32_t hist[256])
     return n ? (n * fmp_log2_fixed(n) - sum) >> 8 : 0;
 }
 
+/* Few different numbers: say which, and number them. */
+static void try_palette(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
+                        unsigned bits, bool sm, fmp_palette *palette, fmp_value_cost *ret)
+{
+    uint64_t cost, raw;
+
+    fmp_palette_clear(palette);
+    for (uint32_t i = 0; i < n; i++)
+        fmp_palette_count(palette, residual_at(base, target, idx[i], bits, sm) - 1);
+    cost = fmp_palette_choose(palette, bits, &raw);
+    if (cost >= ret->sparse - ret->sparse / 16)
+        return;
+    ret->palette = true;
+    ret->sign_apart = false;
+    ret->sparse = cost;
+    ret->extra_sparse = raw;
+    ret->sparse_class = 3;
+}
+
 void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
-                     uint32_t n_units, unsigned bits, bool sm, fmp_value_cost *ret)
+                     uint32_t n_units, unsigned bits, bool sm, fmp_palette *palette,
+                     fmp_value_cost *ret)
 {
     uint32_t sparse[256] = {0};
     uint32_t apart[256] = {0};
@@ -103,6 +123,9 @@ void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t 
         ret->sparse_class = 0;
     }
     ret->full_class = value_class(full, n_units);
+    ret->palette = false;
+    if (bits >= 32 && n >= 64)
+        try_palette(base, target, idx, n, bits, sm, palette, ret);
 }
 
 ALWAYS_INLINE void write_tokens(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
@@ -126,12 +149,34 @@ ALWAYS_INLINE void write_tokens(const uint8_t *base, const uint8_t *target, cons
     }
 }
 
+/* The palette, then a number for every value, and behind an escape the value itself. */
+static void write_numbers(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
+                          uint32_t n, const fmp_block_params *p, const fmp_palette *palette,
+                          uint8_t *tokens, fmp_bit_writer *w)
+{
+    fmp_bits_put(w, palette->n, 8);
+    for (uint32_t i = 0; i < palette->n; i++)
+        fmp_bits_put(w, palette->value[i], p->bits);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t v = residual_at(base, target, idx[i], p->bits, p->sign_magnitude) - 1;
+        const unsigned number = fmp_palette_find(palette, v);
+
+        tokens[i] = (uint8_t)number;
+        if (number == FMP_PALETTE_ESCAPE)
+            fmp_bits_put(w, v, p->bits);
+    }
+}
+
 void fmp_values_write(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
-                      fmp_value_form form, const fmp_block_params *p, uint8_t *tokens,
-                      fmp_bit_writer *w)
+                      fmp_value_form form, const fmp_block_params *p, const fmp_palette *palette,
+                      uint8_t *tokens, fmp_bit_writer *w)
 {
     const bool sm = p->sign_magnitude;
 
+    if (form == FMP_VALUES_PALETTE) {
+        write_numbers(base, target, idx, n, p, palette, tokens, w);
+        return;
+    }
     switch (p->bits) {
     case 8:
         write_tokens(base, target, idx, n, form, 8, sm, tokens, w);

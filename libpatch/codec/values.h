@@ -7,6 +7,7 @@
 
 #include "codec/bits.h"
 #include "codec/block.h"
+#include "codec/palette.h"
 
 /* What value tokens of the units at idx would cost, and how the units between would add to it. */
 typedef struct fmp_value_cost {
@@ -15,19 +16,27 @@ typedef struct fmp_value_cost {
     uint64_t extra_sparse, extra_full; /* of those, raw bits */
     uint8_t sparse_class, full_class;  /* stream class that suits */
     bool sign_apart;                   /* sparse: signs as raw bits come cheaper */
+    bool palette;                      /* sparse: numbers of a palette do */
 } fmp_value_cost;
 
 void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
-                     uint32_t n_units, unsigned bits, bool sm, fmp_value_cost *ret);
+                     uint32_t n_units, unsigned bits, bool sm, fmp_palette *palette,
+                     fmp_value_cost *ret);
 
-/* How residuals are told: of all units (full), or lowered by 1 and with the sign apart or not. */
-typedef enum fmp_value_form { FMP_VALUES_FULL, FMP_VALUES_SPARSE, FMP_VALUES_APART } fmp_value_form;
+/* How residuals are told: of all units (full), or lowered by 1, the sign apart or not, or by
+ * number. */
+typedef enum fmp_value_form {
+    FMP_VALUES_FULL,
+    FMP_VALUES_SPARSE,
+    FMP_VALUES_APART,
+    FMP_VALUES_PALETTE
+} fmp_value_form;
 
 /* Appends the tokens of the n units at idx; idx NULL: of units 0 .. n - 1.  `tokens` has room for
  * n. */
 void fmp_values_write(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
-                      fmp_value_form form, const fmp_block_params *p, uint8_t *tokens,
-                      fmp_bit_writer *w);
+                      fmp_value_form form, const fmp_block_params *p, const fmp_palette *palette,
+                      uint8_t *tokens, fmp_bit_writer *w);
 
 /* Byte planes of n packed units: plane k holds byte k of each. */
 void fmp_planes_split(const uint8_t *packed, uint32_t n, unsigned width, uint8_t *const planes[8]);

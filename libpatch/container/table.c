@@ -216,7 +216,7 @@ static fmp_status parse_schema(parser *p, fmp_schema *s, uint32_t *cap_dims)
     }
     for (uint32_t d = 0; d < rank; d++)
         t->dims[t->n_dims++] = fmp_cur_varint(&p->c);
-    if (p->c.bad || !schema_sizes(s, t->dims + s->dims_at))
+    if (p->c.bad || !schema_sizes(s, rank ? t->dims + s->dims_at : NULL))
         return bad(p, "a shape is not valid");
     return FMP_OK;
 }

@@ -369,7 +369,7 @@ static void code_as(const fmp_block *head, uint32_t n_bytes, fmp_piece *piece)
                         &piece->stream[FMP_STREAM_GAPS + head->gap_class], &w);
     assert_non_null(fmp_buf_reserve(tokens, n + 1));
     fmp_values_write(base, target, scratch->idx, n,
-                     head->sign_apart ? FMP_VALUES_APART : FMP_VALUES_SPARSE, &p, tokens->data, &w);
+                     head->sign_apart ? FMP_VALUES_APART : FMP_VALUES_SPARSE, &p, NULL, tokens->data, &w);
     tokens->len = n;
     fmp_bits_flush(&w);
     bits->len = (size_t)(w.at - bits->data);
