@@ -369,7 +369,8 @@ static void code_as(const fmp_block *head, uint32_t n_bytes, fmp_piece *piece)
                         &piece->stream[FMP_STREAM_GAPS + head->gap_class], &w);
     assert_non_null(fmp_buf_reserve(tokens, n + 1));
     fmp_values_write(base, target, scratch->idx, n,
-                     head->sign_apart ? FMP_VALUES_APART : FMP_VALUES_SPARSE, &p, NULL, tokens->data, &w);
+                     head->sign_apart ? FMP_VALUES_APART : FMP_VALUES_SPARSE, &p, NULL,
+                     tokens->data, &w);
     tokens->len = n;
     fmp_bits_flush(&w);
     bits->len = (size_t)(w.at - bits->data);
@@ -410,13 +411,46 @@ static void test_every_coder_on_any_pattern(void **state)
                          : head.pos == FMP_POS_RICE ? (uint8_t)(rng() % 21)
                                                     : 0;
             head.gap_class = rng() & 3;
-            head.value_class = rng() & 3;
+            head.value_class = head.sign_apart ? 0 : rng() & 3;
             head.complement =
                 fmp_scan_changed(base, target, n, head.bits, scratch->idx) < n && rng() & 1;
             code_as(&head, n * width, &piece);
             check_piece(&piece);
         }
     }
+    fmp_piece_release(&piece);
+}
+
+/* Steps of few sizes in wide units, some of them rare: numbered by a palette, rare ones as they
+ * are. */
+static void test_palettes(void **state)
+{
+    const uint32_t n = 20000;
+    fmp_piece piece = {0};
+    unsigned seen_palette = 0;
+
+    (void)state;
+    rng_seed(77);
+    for (unsigned width = 4; width <= 8; width += 4) {
+        for (unsigned rare = 0; rare < 3; rare++) {
+            const fmp_block_params p = {.bits = (uint8_t)(8 * width), .sign_magnitude = true};
+            fmp_error err;
+
+            fill(base, (size_t)n * width);
+            memcpy(target, base, (size_t)n * width);
+            for (uint32_t i = 0; i < n; i += 1 + rng() % 8) {
+                const uint64_t x = fmp_load_le(base + (size_t)i * width, width);
+                const uint64_t step = rng() % 40 < rare ? rng() : 53687u << (rng() & 3);
+
+                fmp_store_le(target + (size_t)i * width, rng() & 1 ? x + step : x - step, width);
+            }
+            assert_status(fmp_piece_encode(scratch, &p, base, target, n * width, &piece, &err),
+                          FMP_OK, &err);
+            seen_palette += fmp_block_has_palette(&piece.head);
+            check_piece(&piece);
+        }
+    }
+    assert_int_equal(seen_palette, 6);
     fmp_piece_release(&piece);
 }
 
@@ -717,19 +751,13 @@ static void test_allocation_sweep(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_densities),
-        cmocka_unit_test(test_equal_steps),
-        cmocka_unit_test(test_runs),
-        cmocka_unit_test(test_short_blocks),
-        cmocka_unit_test(test_largest_blocks),
-        cmocka_unit_test(test_every_coder_on_any_pattern),
-        cmocka_unit_test(test_every_coder_was_used),
-        cmocka_unit_test(test_heads_in_a_row),
-        cmocka_unit_test(test_random_streams),
-        cmocka_unit_test(test_refused_heads),
-        cmocka_unit_test(test_tokens_of_all_bit_lengths),
-        cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_allocation_sweep),
+        cmocka_unit_test(test_densities),      cmocka_unit_test(test_equal_steps),
+        cmocka_unit_test(test_runs),           cmocka_unit_test(test_short_blocks),
+        cmocka_unit_test(test_largest_blocks), cmocka_unit_test(test_every_coder_on_any_pattern),
+        cmocka_unit_test(test_palettes),       cmocka_unit_test(test_every_coder_was_used),
+        cmocka_unit_test(test_heads_in_a_row), cmocka_unit_test(test_random_streams),
+        cmocka_unit_test(test_refused_heads),  cmocka_unit_test(test_tokens_of_all_bit_lengths),
+        cmocka_unit_test(test_bits),           cmocka_unit_test(test_allocation_sweep),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
