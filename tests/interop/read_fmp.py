@@ -350,11 +350,8 @@ def parse_table(data):
         for row, number in zip(having, cursor.runs(len(having))):
             need(number < n_schemas, "T7", f"{row.name!r}: schema {number}")
             row.schema[side] = schemas[number]
-            row.number = getattr(row, "number", [None, None])
-            row.number[side] = number
     for row in rows:
         if row.two_schemas:
-            need(row.number[0] != row.number[1], "T7", f"{row.name!r}: one schema twice")
             pair = [(s.dtype, s.bits, s.dims) for s in row.schema]
             need(pair[0] != pair[1], "T7", f"{row.name!r}: two equal schemas")
         elif row.in_side[0] and row.in_side[1]:
@@ -674,7 +671,8 @@ def check_head(block):
     need(changing or not (block.complement or block.sign_magnitude or block.apart), "B4", "flags")
     full = block.positions == 6
     need(not full or block.kind == 0 and not block.complement, "B5", "positions full")
-    need(not block.apart or block.kind == 0 and not full, "B5", "sign apart")
+    need(not block.apart or block.kind == 0 and not full and block.value_class in (0, 3), "B5",
+         "sign apart")
     need(block.kind != 1 or not block.sign_magnitude, "B5", "set with sign-magnitude")
     need(block.shift <= 20 and (block.shift or block.positions != 3), "B6", f"shift {block.shift}")
 
@@ -697,7 +695,7 @@ def parse_counts(block, counts, last, short, flag):
     need(not short or not flag or has_bits, "B10", "short form of bit 5 without bits")
     if not has_bits:
         return
-    bits = block.changed if block.apart else 0
+    bits = block.changed if block.apart and block.value_class == 0 else 0
     bits += block.n_set * {3: block.shift, 4: block.shift + 1}.get(block.positions, 0)
     block.bits_len = (bits + 7) // 8
     if not (short and flag):
@@ -771,11 +769,36 @@ def decode_positions(block, share, bits):
     return np.flatnonzero(left)
 
 
+def whole_units(n, width, bits):
+    """n numbers of `width` bits; 64 in two halves, low one first."""
+    if width < 64:
+        return bits.fields(np.full(n, width))
+    halves = bits.fields(np.full(2 * n, 32))
+    return halves[0::2] | halves[1::2] << np.uint64(32)
+
+
+def decode_palette(tokens, width, bits):
+    """Section 16: numbers of entries that stand first in the bit stream, or 255 and the number itself."""
+    n = int(bits.fields(np.array([8]))[0])
+    need(n > 0, "X4", "an empty palette")
+    entries = whole_units(n, width, bits)
+    need(not ((tokens >= n) & (tokens != 255)).any(), "X4", "a number past the palette")
+    known = (tokens < n)
+    values = np.empty(len(tokens), np.uint64)
+    values[known] = entries[tokens[known]]
+    values[~known] = whole_units(int((~known).sum()), width, bits)
+    top = np.uint64((1 << width) - 1)
+    need(not (values >= top).any(), "X4", "a residual too large")
+    return values
+
+
 def decode_values(block, tokens, bits):
     """Section 16: the residuals of a block of kind 0, as zigzag numbers of 64 bits."""
     tokens = np.frombuffer(tokens, np.uint8)
     top = np.uint64((1 << (8 << block.log2)) - 1)
     one = np.uint64(1)
+    if block.apart and block.value_class == 3:
+        return decode_palette(tokens, 8 << block.log2, bits) + one
     if block.apart:
         fields = bits.fields(VALUE_BITS[tokens] + 1)
         sign, h = fields & one, VALUE_BASE[tokens] + (fields >> one)
@@ -850,8 +873,8 @@ def decode_frame(frame, data):
                 return streams[12 + what].take(block.changed)
             n = 2 * block.n_runs if block.positions == 5 else block.n_set
             number, n = {"bits": (1, block.bits_len), "bitmap": (2, (block.n_units + 7) // 8),
-                         "bytes": (3, block.n_bytes), "gaps": (4 + block.__dict__["gap_class"], n),
-                         "values": (8 + block.__dict__["value_class"], block.changed)}[what]
+                         "bytes": (3, block.n_bytes), "gaps": (4 + block.gap_class, n),
+                         "values": (8 + block.value_class, block.changed)}[what]
             return streams[number].take(n)
 
         decode_block(block, share)

@@ -307,7 +307,7 @@ static void test_hostile_heads(void **state)
         {"\x00\x01\x01\x00\x00", 5, "length"},                 /* an empty stream */
         {"\x00\x01\x01\x04\x04", 5, "length"},                 /* stored like raw */
         {"\x00\x01\x01\x81\x80\x80\x02\x01\x00", 9, "length"}, /* more than 4 MiB */
-        {"\x00\x01\x03\x80\x80\x80\x01\x01\x80\x80\x80\x01\x01", 13, "4 MiB"},
+        {"\x00\x01\x03\x81\x80\x80\x01\x01\x81\x80\x80\x01\x01", 13, "4 MiB"},
         {"\x00\x00\x01\x04\x00----", 9, "blocks"},               /* none */
         {"\x00\x05\x01\x04\x00----", 9, "blocks"},               /* more than heads */
         {"\x00\x81\x80\x01\x01\x80\x80\x02\x01-", 10, "blocks"}, /* more than 16 Ki */
