@@ -323,19 +323,26 @@ static uint32_t find_side(const fmp_store *s, const char *name)
     return FMP_NONE;
 }
 
-static fmp_status copy_side(apply *a, uint32_t file, const fmp_digest *want, fmp_out *out,
-                            fmp_error *err)
+static bool is_index(const char *name)
+{
+    static const char end[] = ".safetensors.index.json";
+    const size_t len = strlen(name);
+
+    return len >= sizeof end - 1 && strcmp(name + len - (sizeof end - 1), end) == 0;
+}
+
+static fmp_status copy_bytes(apply *a, uint32_t file, fmp_out *out, fmp_digest *ret, fmp_error *err)
 {
     const fmp_store *in = a->r.in;
     const uint64_t len = in->files[file].size;
     uint8_t *buf = a->r.slot[0].buf;
     fmp_merkle m;
-    fmp_digest d;
     fmp_status st = FMP_OK;
 
     fmp_merkle_init(&m);
     for (uint64_t at = 0; at < len && !st; at += FMP_LEAF_LEN) {
         const size_t n = len - at < FMP_LEAF_LEN ? (size_t)(len - at) : FMP_LEAF_LEN;
+        fmp_digest d;
 
         st = fmp_store_read_file(in, file, at, buf, n, err);
         if (st)
@@ -345,14 +352,53 @@ static fmp_status copy_side(apply *a, uint32_t file, const fmp_digest *want, fmp
         if (a->r.write)
             st = fmp_out_write(out, at, buf, n, err);
     }
-    if (st)
+    *ret = fmp_merkle_final(&m, len);
+    return st;
+}
+
+static fmp_status copy_side(apply *a, uint32_t file, const fmp_digest *want, fmp_out *out,
+                            fmp_error *err)
+{
+    fmp_digest d;
+    const fmp_status st = copy_bytes(a, file, out, &d, err);
+
+    if (st || fmp_digest_equal(&d, want))
         return st;
-    d = fmp_merkle_final(&m, len);
-    return fmp_digest_equal(&d, want)
-               ? FMP_OK
-               : fmp_fail(err, FMP_EBASE, FMP_NO_OFFSET,
-                          "%s: not the %s of this patch: file \"%s\" differs", in->path,
-                          a->r.backward ? "target" : "base", in->files[file].name);
+    return fmp_fail(err, FMP_EBASE, FMP_NO_OFFSET,
+                    "%s: not the %s of this patch: file \"%s\" differs", a->r.in->path,
+                    a->r.backward ? "target" : "base", a->r.in->files[file].name);
+}
+
+/* With layout_base the input's own index stays true when every tensor is where it was; else the
+ * directory has none, and its files say what they hold. */
+static fmp_status keep_index(apply *a, fmp_error *err)
+{
+    const fmp_store *in = a->r.in;
+    fmp_status st = FMP_OK;
+
+    for (uint32_t i = 0; i < a->r.n_order; i++) {
+        if (a->r.n_order != in->n_tensors || a->r.in_of[a->r.order[i]] != i)
+            return FMP_OK;
+    }
+    for (uint32_t i = 0; i < in->n_files && !st; i++) {
+        fmp_out out = {0};
+        fmp_digest d;
+
+        if (!in->files[i].side || !is_index(in->files[i].name))
+            continue;
+        if (a->r.write)
+            st = fmp_outdir_file(&a->dir, in->files[i].name, in->files[i].size, &out, err);
+        if (!st)
+            st = copy_bytes(a, i, &out, &d, err);
+        if (!st && a->r.write)
+            st = fmp_out_sync(&out, err);
+        if (!st && a->r.write)
+            st = fmp_out_commit(&out, false, err);
+        fmp_out_discard(&out);
+        a->result.n_files++;
+        a->result.n_bytes += in->files[i].size;
+    }
+    return st;
 }
 
 static fmp_status write_side(apply *a, uint32_t i, fmp_error *err)
@@ -366,7 +412,7 @@ static fmp_status write_side(apply *a, uint32_t i, fmp_error *err)
     fmp_out out = {0};
     fmp_status st = FMP_OK;
 
-    if (!wanted)
+    if (!wanted || (!a->layout && is_index(f->name)))
         return FMP_OK;
     if (!stored && from == FMP_NONE) {
         if (a->r.in->is_dir)
@@ -468,6 +514,8 @@ static fmp_status write_all(apply *a, fmp_error *err)
         st = fmp_rebuild_check_rest(&a->r, err);
     for (uint32_t i = 0; i < a->r.p->layout.n_side && !st && a->is_dir; i++)
         st = write_side(a, i, err);
+    if (!st && !a->layout && a->is_dir)
+        st = keep_index(a, err);
     if (!st)
         st = check_unchanged(a->r.in, err);
     if (st || !a->r.write)

@@ -13,6 +13,9 @@
 
 enum { N_SECTIONS = 7 };
 
+/* A thread takes up to 16 MiB of a dense change: more of them must be asked for. */
+#define DEFAULT_THREADS 2u
+
 static fmp_status no_memory(fmp_error *err)
 {
     return fmp_fail(err, FMP_ENOMEM, FMP_NO_OFFSET, "creating a patch: out of memory");
@@ -311,6 +314,8 @@ fmp_status fmp_create(const fmp_store *base, const fmp_store *target, const char
         memcpy(&c->o, options, options->size < sizeof c->o ? options->size : sizeof c->o);
     c->o.level = c->o.level ? c->o.level : 3;
     c->n_threads = fmp_pool_threads(c->o.n_threads);
+    if (!c->o.n_threads && c->n_threads > DEFAULT_THREADS)
+        c->n_threads = DEFAULT_THREADS;
     st = prepare(c, err);
     if (!st)
         st = write_patch(c, path, err);

@@ -121,7 +121,7 @@ fmp_status fmp_encoder_add(fmp_encoder *e, const fmp_block_params *p, uint64_t o
     const uint32_t width = p->bits / 8u;
     const uint32_t tail = len % width; /* of a raw file: bytes that make no unit */
     const fmp_block_params bytes = {.bits = 8, .set_values = p->set_values};
-    const uint32_t most = base ? FMP_BLOCK_UNITS * width : FMP_BLOCK_MAX;
+    const uint32_t most = FMP_BLOCK_UNITS * width;
     uint32_t at = 0;
     fmp_status st = FMP_OK;
 

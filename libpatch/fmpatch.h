@@ -260,7 +260,7 @@ typedef struct fmp_secret_key fmp_secret_key;
 
 typedef struct fmp_create_options {
     size_t size;        /* sizeof(fmp_create_options) */
-    unsigned n_threads; /* default: one for each processor */
+    unsigned n_threads; /* default: one for each processor, at most 2 (see fmp_create()) */
     int level;          /* zstd level of what zstd codes, 1 .. 19; default 3 */
     unsigned width;     /* coding unit of raw files: 8, 16, 32, 64; default: found by trying */
     bool reversible;    /* store what revert needs and a residual does not give; default: no */
@@ -284,7 +284,8 @@ typedef struct fmp_create_result {
 
 /*
  * fmp_create() writes the patch that turns `base` into `target`.  The file appears at `path` when
- * it is whole and synced, or not at all.  Memory: at most 64 MiB plus 256 bytes a tensor.
+ * it is whole and synced, or not at all.  Memory: at most 64 MiB plus 256 bytes a
+ * tensor with two threads; each more takes up to 16 MiB.
  */
 FMP_API FMP_NODISCARD fmp_status fmp_create(const fmp_store *base, const fmp_store *target,
                                             const char *path, const fmp_create_options *options,

@@ -128,7 +128,7 @@ static const opt_entry options[] = {
      .arg = "N",
      .min = 1,
      .max = 1024,
-     .help = "threads, one for each processor without it"},
+     .help = "threads, one for each processor without it, at most 2"},
     OPT_PROGRESS,
     OPT_COMMON,
     {0},

@@ -317,9 +317,19 @@ static fmp_status parse_side_file(parser *p, fmp_side_file *f)
 
 static bool name_taken(const fmp_layout_side *s, const char *name)
 {
-    for (uint32_t i = 0; i < s->n_files; i++) {
-        if (strcmp(s->files[i].name, name) == 0)
+    uint32_t low = 0;
+    uint32_t high = s->n_files;
+
+    while (low < high) { /* the names are in order */
+        const uint32_t mid = low + (high - low) / 2;
+        const int order = strcmp(s->files[mid].name, name);
+
+        if (order == 0)
             return true;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
     }
     return false;
 }

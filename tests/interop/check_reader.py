@@ -230,6 +230,8 @@ def write_directory(rng, path, tensors, n_files, sides):
 
 def read_all(path):
     """The files of a checkpoint by name; one file has the name ''."""
+    if path.endswith(".index.json"):
+        path = os.path.dirname(path)
     if not os.path.isdir(path):
         with open(path, "rb") as file:
             return {b"": file.read()}
@@ -292,7 +294,8 @@ class Checker:
             assert frame.n_changed == exact, f"n_changed {frame.n_changed}, expected {exact}"
             units += exact if frame.domain == 0 else 0
             for block in frame.blocks:
-                key = (block.kind, block.positions, block.complement, block.apart)
+                palette = block.apart and block.value_class == 3
+                key = (block.kind, block.positions, block.complement, block.apart + palette)
                 self.seen[key] = self.seen.get(key, 0) + 1
         self.check_changes(patch, units)
         for name, data in files.items():
@@ -425,6 +428,40 @@ def index_pair(checker, rng):
     return "a/model.safetensors.index.json", "b/model.safetensors.index.json"
 
 
+def renamed(checker, rng):
+    old = random_tensor(rng)
+    other = random_tensor(rng)
+    write_tensors(rng, checker.path("a.safetensors"), {"old": old, "other": other})
+    write_tensors(rng, checker.path("b.safetensors"),
+                  {"new": change_tensor(rng, old), "other": other})
+    return "a.safetensors", "b.safetensors"
+
+
+def signed(checker):
+    """Two signatures, one with a comment; and a patch whose signature is wrong by a bit."""
+    with tempfile.TemporaryDirectory() as folder:
+        keys = [os.path.join(folder, name) for name in ("one", "two")]
+        for key in keys:
+            checker.run("keygen", "-q", "-W", "-o", key)
+        checker.case("signed", files_pair(3), [f"--sign={key}.key" for key in keys]
+                     + ["--comment=a comment, ä"])
+    path = checker.path("task.fmp")
+    patch = read_fmp.open_patch(path)
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    data[patch.body - 70] ^= 1
+    try:
+        read_fmp.Patch(data)
+        rule = "accepted"
+    except read_fmp.Refused as error:
+        rule = error.rule
+    right = len(patch.signers) == 2 and rule in ("G2", "G3", "G5")
+    checker.passed += right
+    checker.failed += not right
+    if not right:
+        print(f"FAILED signed: {len(patch.signers)} signatures, damaged: {rule}")
+
+
 def damaged(checker):
     """Every byte of the annotated patch changed, and every shorter length, must be refused."""
     path = os.path.join(GOLDEN, "annotated.fmp")
@@ -451,7 +488,7 @@ def damaged(checker):
 
 def all_cases(checker, count):
     option_sets = [(), ("--reversible",), ("--values=set",), ("--no-check",),
-                   ("--values=set", "--reversible"), ("--level=19",), ("--sha256",)]
+                   ("--level=19",), ("--sha256", "--reversible"), ("--task=ä", "--date=2026-01-02T03:04:05Z")]
     sizes = [4, 64, 3000, 80000]
     number = 0
     for dtype in DTYPES:
@@ -472,6 +509,9 @@ def all_cases(checker, count):
             checker.case(f"mixed {i}", mixed_pair, options)
             checker.case(f"wide {i}", files_pair(3, 3000000), options)
             checker.case(f"as raw {i}", files_pair(3), options + ("--raw",))
+    for i in range(6):
+        checker.case(f"renamed {i}", renamed, ("--rename=old=new",))
+    signed(checker)
     checker.case("many", many_tensors)
     for percent in (0.1, 1, 40):
         checker.case(f"large {percent}", large_tensor(percent), ("--reversible",))
@@ -494,7 +534,7 @@ def main():
         checker = Checker(os.path.abspath(arguments.program), work, arguments.seed)
         all_cases(checker, arguments.count)
         damaged(checker)
-    print("blocks by (kind, positions, complement, sign apart):",
+    print("blocks by (kind, positions, complement, 1 sign apart or 2 palette):",
           ", ".join(f"{k}: {v}" for k, v in sorted(checker.seen.items())))
     print("rows:", ", ".join(f"{k}: {v}" for k, v in sorted(checker.states.items())))
     print(f"{checker.passed} passed, {checker.failed} failed")

@@ -1291,10 +1291,13 @@ class Checkpoint:
         return result
 
     def side_file(self, name):
-        if not os.path.isdir(self.path):
+        folder = self.path
+        if folder.endswith(b".index.json"):
+            folder = os.path.dirname(folder)
+        elif not os.path.isdir(folder):
             return None
         try:
-            with open(os.path.join(self.path, name), "rb") as file:
+            with open(os.path.join(folder, name), "rb") as file:
                 return file.read()
         except FileNotFoundError as error:
             raise Refused("A5", f"{name!r}: not there") from error

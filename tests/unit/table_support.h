@@ -16,7 +16,7 @@
 
 enum { N_ROWS = 60 };
 
-static inline uint64_t rng_state;
+static uint64_t rng_state;
 
 static inline uint64_t rng(void)
 {
