@@ -1,6 +1,6 @@
 /*
  * usage: write_sparse BASE PATCH.  Writes a patch from indices and new values, as a trainer of
- * sparse weights would: element 1 of the base's first tensor becomes all zero bits, and a tensor
+ * sparse weights would: element 0 of the base's first tensor becomes all zero bits, and a tensor
  * "extra.bias" of two fp32 numbers is added.
  */
 #include <stdio.h>
@@ -11,7 +11,7 @@
 
 int main(int argc, char **argv)
 {
-    static const uint64_t index[] = {1};
+    static const uint64_t index[] = {0};
     static const uint8_t zero[8] = {0}; /* room for an element of any dtype */
     static const uint64_t shape[] = {2};
     static const float bias[] = {0.5f, -0.5f};
