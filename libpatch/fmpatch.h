@@ -181,7 +181,7 @@ FMP_API void fmp_patch_close(fmp_patch *patch); /* takes NULL */
 typedef enum fmp_tensor_state {
     FMP_UNCHANGED = 0,
     FMP_RESIDUAL = 1, /* coded against the base */
-    FMP_WHOLE = 2,    /* same name and shape in both, new content stored */
+    FMP_WHOLE = 2,    /* same name in both, nothing else in common: new content stored */
     FMP_ADDED = 3,
     FMP_REMOVED = 4,
     FMP_ALIAS = 5, /* its bytes are those of another target tensor */

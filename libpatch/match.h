@@ -1,6 +1,6 @@
 /*
  * Which target tensor comes from which base tensor: by name, by --rename, by content, by a known
- * prefix; and which target tensors are copies of another.  FORMAT.md, "Tensors".
+ * prefix; and which target tensors are copies of another.  FORMAT.md, "Tensor table".
  */
 #ifndef FMP_MATCH_H
 #define FMP_MATCH_H

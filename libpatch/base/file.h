@@ -1,7 +1,7 @@
 /*
  * Files, and nothing above them: checked opening, full reads and writes at an offset, and outputs
- * that appear under their name by rename after fsync or not at all.  The only file of libpatch that
- * calls POSIX.
+ * that appear under their name by rename after fsync or not at all.  POSIX is called from here, and
+ * from crypto/access.c, which looks at owners and modes of key files.
  */
 #ifndef FMP_BASE_FILE_H
 #define FMP_BASE_FILE_H

@@ -1,6 +1,6 @@
 /*
  * Bits, least significant first, on top of fmp_buf and of plain memory; and the two token codes of
- * FORMAT.md ("Tokens").  Inline, since every changed element goes through here.
+ * FORMAT.md ("Positions", "Values").  Inline, since every changed element goes through here.
  */
 #ifndef FMP_CODEC_BITS_H
 #define FMP_CODEC_BITS_H

@@ -345,12 +345,15 @@ static bool open_values(value_reader *v, const fmp_block *b, fmp_bit_reader *bit
 ALWAYS_INLINE uint64_t take_residual(value_reader *v, unsigned token)
 {
     uint64_t sign;
+    uint64_t size;
 
     if (!v->sign_apart)
         return take_token(token, v->bits) + v->less;
     if (!v->n_palette) {
         sign = fmp_bits_take(v->bits, 1);
-        return (take_token(token, v->bits) << 1 | sign) + v->less;
+        size = take_token(token, v->bits);
+        v->bits->bad |= size >> 63; /* doubled, it no longer fits */
+        return (size << 1 | sign) + v->less;
     }
     if (token < v->n_palette)
         return v->palette[token] + v->less;
@@ -362,6 +365,12 @@ ALWAYS_INLINE uint64_t take_residual(value_reader *v, unsigned token)
 static fmp_status bad_values(fmp_error *err)
 {
     return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET, "frame: values of a block are not valid");
+}
+
+static fmp_status bad_bits(fmp_error *err)
+{
+    return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
+                    "frame: bits of a block do not fit its units");
 }
 
 ALWAYS_INLINE bool apply_residuals(const fmp_block *b, const uint8_t *tokens, value_reader *v,
@@ -480,8 +489,7 @@ fmp_status fmp_block_apply(const fmp_block *b, const fmp_streams *s, uint8_t *da
             return st;
     }
     if (!fmp_bits_at_end(&r))
-        return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
-                        "frame: bits of a block do not fit its units");
+        return bad_bits(err);
     if (sums)
         sums[1] = sum_touched(b, data, scratch);
     return FMP_OK;
@@ -515,8 +523,10 @@ fmp_status fmp_block_list(const fmp_block *b, const fmp_streams *s, fmp_scratch 
                 return bad_values(err);
             values[i] = z;
         }
-        return fmp_bits_at_end(&r) ? FMP_OK : bad_values(err);
+        return fmp_bits_at_end(&r) ? FMP_OK : bad_bits(err);
     }
+    if (b->kind == FMP_BLOCK_SET && !fmp_bits_at_end(&r))
+        return bad_bits(err);
     if (b->kind == FMP_BLOCK_WHOLE)
         memcpy(scratch->after, s->data[FMP_STREAM_BYTES] + b->at[FMP_STREAM_BYTES], b->n_bytes);
     else

@@ -1,6 +1,6 @@
 /*
  * A coding block: the change of at most 1 MiB of one tensor, as a head and its shares of a frame's
- * streams.  FORMAT.md, "Blocks".  Pure: no I/O, no names, no zstd.
+ * streams.  FORMAT.md, "Block heads".  Pure: no I/O, no names, no zstd.
  */
 #ifndef FMP_CODEC_BLOCK_H
 #define FMP_CODEC_BLOCK_H

@@ -1,6 +1,6 @@
 /*
  * The residual: a bijection between pairs of bit patterns (base, target) and (base, number), for
- * units of 8, 16, 32 and 64 bits.  FORMAT.md, "Residuals".  Integers only; no float is ever loaded.
+ * units of 8, 16, 32 and 64 bits.  FORMAT.md, "Values".  Integers only; no float is ever loaded.
  */
 #ifndef FMP_CODEC_RESIDUAL_H
 #define FMP_CODEC_RESIDUAL_H

@@ -1,5 +1,5 @@
 /*
- * The frame table as bytes and back.  See table.h; FORMAT.md, "Frames table".
+ * The frame table as bytes and back.  See table.h; FORMAT.md, "Frame table".
  */
 #include "base/alloc.h"
 #include "base/cursor.h"

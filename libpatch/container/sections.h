@@ -1,5 +1,5 @@
 /*
- * The outer shape of a patch file: prefix, signature section, body of sections.  FORMAT.md, "File".
+ * The outer shape of a patch file: prefix, signature section, body of sections.  FORMAT.md, "Prefix".
  * Offsets and digests, not meanings.
  */
 #ifndef FMP_CONTAINER_SECTIONS_H

@@ -1,5 +1,5 @@
 /*
- * The tensor table as bytes and back.  See table.h; FORMAT.md, "Tensors".
+ * The tensor table as bytes and back.  See table.h; FORMAT.md, "Tensor table".
  */
 #include "container/table.h"
 
@@ -172,14 +172,14 @@ static bool schema_sizes(fmp_schema *s, const uint64_t *dims)
         if (dims[d] > MAX_DIM)
             return false;
     }
-    for (uint32_t d = 0; d < s->rank && n; d++) {
+    for (uint32_t d = 0; d < s->rank; d++) {
         if (dims[d] && n > (1ull << 56) / dims[d])
             return false;
-        n *= dims[d];
+        n *= dims[d] ? dims[d] : 1;
     }
     for (uint32_t d = 0; d < s->rank; d++)
         n = dims[d] ? n : 0;
-    if (n > (1ull << 56) || (n * s->element_bits) % 8)
+    if ((n * s->element_bits) % 8)
         return false;
     s->n_elements = n;
     s->n_bytes = n * s->element_bits / 8;

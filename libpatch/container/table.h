@@ -1,6 +1,6 @@
 /*
  * The tensor table, the frame table and the layout of a patch, in memory and as bytes.  FORMAT.md,
- * "Tensors", "Frames table", "Layout".  What the fields mean is the verbs' business; that they are
+ * "Tensor table", "Frame table", "Layout".  What the fields mean is the verbs' business; that they are
  * consistent is checked here.
  */
 #ifndef FMP_CONTAINER_TABLE_H
