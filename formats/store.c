@@ -119,3 +119,14 @@ fmp_status fmp_store_read(const fmp_store *store, uint32_t tensor, uint64_t off,
         return store->overlay(store->overlay_ctx, tensor, off, buf, len, err);
     return fmp_store_read_file(store, t->file, t->off + off, buf, len, err);
 }
+
+fmp_status fmp_store_unchanged(const fmp_store *store, fmp_error *err)
+{
+    fmp_status st = FMP_OK;
+
+    for (uint32_t i = 0; i < store->n_files && !st; i++) {
+        if (store->files[i].in.open)
+            st = fmp_file_unchanged(&store->files[i].in, err);
+    }
+    return st;
+}

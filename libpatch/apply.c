@@ -92,11 +92,10 @@ static fmp_status plan_from_input(apply *a, fmp_error *err)
     const fmp_table *t = &r->p->table;
     uint32_t *renamed = fmp_malloc((size_t)t->n_rows * sizeof *renamed);
     uint8_t *placed = fmp_calloc((size_t)t->n_rows + 1, 1);
-    uint32_t n_files = 0, at = 0;
+    const uint32_t n_files = fmp_store_weights(in);
+    uint32_t at = 0;
     fmp_status st;
 
-    while (n_files < in->n_files && !in->files[n_files].side)
-        n_files++;
     st = alloc_plan(a, n_files, r->p->layout.target.n_order, err);
     if (!st && (!renamed || !placed))
         st = no_memory(err);
@@ -462,18 +461,6 @@ static void count_left(apply *a)
 /* ---- all of it --------------------------------------------------------------------------------
  */
 
-static fmp_status check_unchanged(const fmp_store *s, fmp_error *err)
-{
-    for (uint32_t i = 0; i < s->n_files; i++) {
-        const fmp_status st =
-            s->files[i].in.open ? fmp_file_unchanged(&s->files[i].in, err) : FMP_OK;
-
-        if (st)
-            return st;
-    }
-    return FMP_OK;
-}
-
 static fmp_status plan(apply *a, fmp_error *err)
 {
     const fmp_layout *l = &a->r.p->layout;
@@ -517,7 +504,7 @@ static fmp_status write_all(apply *a, fmp_error *err)
     if (!st && !a->layout && a->is_dir)
         st = keep_index(a, err);
     if (!st)
-        st = check_unchanged(a->r.in, err);
+        st = fmp_store_unchanged(a->r.in, err);
     if (st || !a->r.write)
         return st;
     return a->is_dir ? fmp_outdir_commit(&a->dir, err)

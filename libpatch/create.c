@@ -254,19 +254,6 @@ static fmp_status find_start(fmp_creation *c, fmp_error *err)
     return st;
 }
 
-/* Neither side may have changed while it was read. */
-static fmp_status check_unchanged(const fmp_store *s, fmp_error *err)
-{
-    for (uint32_t i = 0; i < s->n_files; i++) {
-        const fmp_status st =
-            s->files[i].in.open ? fmp_file_unchanged(&s->files[i].in, err) : FMP_OK;
-
-        if (st)
-            return st;
-    }
-    return FMP_OK;
-}
-
 static fmp_status write_patch(fmp_creation *c, const char *path, fmp_error *err)
 {
     fmp_out out = {0};
@@ -290,9 +277,9 @@ static fmp_status write_patch(fmp_creation *c, const char *path, fmp_error *err)
     if (!st)
         st = write_rest(c, &out, &prefix, err);
     if (!st)
-        st = check_unchanged(c->base, err);
+        st = fmp_store_unchanged(c->base, err);
     if (!st)
-        st = check_unchanged(c->target, err);
+        st = fmp_store_unchanged(c->target, err);
     if (!st)
         st = fmp_out_commit(&out, c->o.replace, err);
     fmp_out_discard(&out);

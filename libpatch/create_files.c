@@ -90,19 +90,10 @@ static fmp_status derive_header(const fmp_store *s, uint32_t file, uint8_t *piec
 /* ---- layout -----------------------------------------------------------------------------------
  */
 
-static uint32_t count_weights(const fmp_store *s)
-{
-    uint32_t n = 0;
-
-    while (n < s->n_files && !s->files[n].side)
-        n++;
-    return n;
-}
-
 static fmp_status describe_side(const fmp_store *s, const uint32_t *row_of, uint8_t *piece,
                                 fmp_layout_side *out, fmp_error *err)
 {
-    const uint32_t n = count_weights(s);
+    const uint32_t n = fmp_store_weights(s);
 
     out->is_dir = s->is_dir || s->n_files > 1;
     out->files = fmp_calloc(n, sizeof *out->files);
@@ -155,8 +146,8 @@ static fmp_status digest_file(const fmp_store *s, uint32_t file, uint8_t *piece,
 /* Merges the side files of both, each sorted by name. */
 static fmp_status describe_side_files(fmp_creation *c, uint8_t *piece, fmp_error *err)
 {
-    uint32_t b = count_weights(c->base);
-    uint32_t t = count_weights(c->target);
+    uint32_t b = fmp_store_weights(c->base);
+    uint32_t t = fmp_store_weights(c->target);
 
     c->layout.side = fmp_calloc((size_t)(c->base->n_files - b) + (c->target->n_files - t),
                                 sizeof *c->layout.side);
@@ -233,7 +224,7 @@ static fmp_status store_bytes(fmp_creation *c, const fmp_store *s, uint32_t file
 
 static uint32_t find_file(const fmp_store *s, const char *name)
 {
-    for (uint32_t i = count_weights(s); i < s->n_files; i++) {
+    for (uint32_t i = fmp_store_weights(s); i < s->n_files; i++) {
         if (strcmp(s->files[i].name, name) == 0)
             return i;
     }

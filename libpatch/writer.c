@@ -159,15 +159,6 @@ fmp_status fmp_writer_new(const fmp_store *base, const char *path,
 /* ---- changes ----------------------------------------------------------------------------------
  */
 
-static uint32_t count_weights(const struct fmp_store *s)
-{
-    uint32_t n = 0;
-
-    while (n < s->n_files && !s->files[n].side)
-        n++;
-    return n;
-}
-
 static fmp_status check_indices(const char *name, const uint64_t *idx, uint64_t n,
                                 uint64_t n_elements, fmp_error *err)
 {
@@ -251,7 +242,7 @@ fmp_status fmp_writer_add(fmp_writer *w, const char *name, const char *dtype, ui
     struct fmp_store *s = &w->store;
     const fmp_dtype *d = fmp_dtype_find(dtype, strlen(dtype));
     const size_t name_len = strlen(name);
-    const uint32_t last_file = count_weights(s) - 1;
+    const uint32_t last_file = fmp_store_weights(s) - 1;
     fmp_store_file *last = &s->files[last_file];
     fmp_store_entry *e;
     uint64_t n_elements, n_bytes;
@@ -335,7 +326,7 @@ static fmp_status size_headers(fmp_writer *w, fmp_error *err)
     struct fmp_store *s = &w->store;
     fmp_status st = FMP_OK;
 
-    for (uint32_t i = 0; i < count_weights(s) && !st; i++) {
+    for (uint32_t i = 0; i < fmp_store_weights(s) && !st; i++) {
         fmp_store_file *f = &s->files[i];
         measure m = {.s = s, .first = f->first_tensor};
         fmp_buf hint = {0};

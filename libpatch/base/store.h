@@ -118,6 +118,19 @@ typedef struct fmp_store_driver {
 /* Defined in formats/formats.c.  NULL when there is none of that name. */
 const fmp_store_driver *fmp_store_driver_find(const char *name);
 
+/* Weights files come first: how many there are. */
+static inline uint32_t fmp_store_weights(const fmp_store *store)
+{
+    uint32_t n = 0;
+
+    while (n < store->n_files && !store->files[n].side)
+        n++;
+    return n;
+}
+
+/* FMP_EIO when a file that is kept open is not what it was when the store was opened. */
+fmp_status fmp_store_unchanged(const fmp_store *store, fmp_error *err);
+
 /* Bytes [off, off + len) of a store's file, header included.  Thread-safe. */
 fmp_status fmp_store_read_file(const fmp_store *store, uint32_t file, uint64_t off, void *buf,
                                size_t len, fmp_error *err);
