@@ -130,3 +130,16 @@ fmp_status fmp_store_unchanged(const fmp_store *store, fmp_error *err)
     }
     return st;
 }
+
+bool fmp_store_is_made_of(const fmp_store *store, const char *path)
+{
+    fmp_file f = {0};
+    bool same = false;
+
+    if (fmp_file_open(&f, path, NULL))
+        return false;
+    for (uint32_t i = 0; i < store->n_files && !same; i++)
+        same = store->files[i].in.dev == f.dev && store->files[i].in.ino == f.ino;
+    fmp_file_close(&f);
+    return same;
+}

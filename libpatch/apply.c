@@ -250,9 +250,17 @@ static fmp_status write_header(apply *a, uint32_t file, fmp_error *err)
 /* ---- weights files ----------------------------------------------------------------------------
  */
 
+static fmp_status too_large(const apply *a, fmp_error *err)
+{
+    return fmp_fail(err, FMP_ELIMIT, FMP_NO_OFFSET,
+                    "%s: the result would exceed the limit of %llu bytes", a->r.p->file.path,
+                    (unsigned long long)a->r.p->limits.max_size);
+}
+
 static fmp_status place_tensors(apply *a, fmp_error *err)
 {
     fmp_rebuild *r = &a->r;
+    uint64_t side = 0;
 
     for (uint32_t f = 0; f < r->n_files; f++) {
         uint64_t at = r->files[f].header_len;
@@ -270,6 +278,15 @@ static fmp_status place_tensors(apply *a, fmp_error *err)
                             r->p->file.path, r->files[f].name, (unsigned long long)at,
                             (unsigned long long)r->p->limits.max_size);
         a->result.n_bytes += at;
+        if (a->result.n_bytes > r->p->limits.max_size)
+            return too_large(a, err);
+    }
+    for (uint32_t i = 0; i < r->p->layout.n_side && a->is_dir; i++) {
+        const fmp_side_file *f = &r->p->layout.side[i];
+
+        side += r->backward ? f->base_size : f->target_size; /* 2^56 at most */
+        if (side > r->p->limits.max_size)
+            return too_large(a, err);
     }
     return FMP_OK;
 }
@@ -283,6 +300,33 @@ static uint64_t file_size(const apply *a, uint32_t f)
                ? a->r.place[last] +
                      fmp_table_info(&a->r.p->table, a->r.order[last], !a->r.backward).n_bytes
                : x->header_len;
+}
+
+/* A header that the patch brought must say of the file what its tensors are. */
+static fmp_status check_stored_header(const apply *a, uint32_t file, fmp_error *err)
+{
+    const fmp_rebuild *r = &a->r;
+    const fmp_rebuild_file *f = &r->files[file];
+    fmp_store *made = NULL;
+    bool same;
+
+    if (!a->layout || !a->layout->files[file].header_stored)
+        return FMP_OK;
+    same = fmp_store_open(f->out.temp, NULL, &made, NULL) == FMP_OK && made->driver == f->driver &&
+           made->n_tensors == f->n_tensors;
+    for (uint32_t i = 0; same && i < f->n_tensors; i++) {
+        const uint32_t row = r->order[f->first + i];
+        const fmp_tensor_info want = fmp_table_info(&r->p->table, row, !r->backward);
+        const uint32_t found = fmp_store_find(made, want.name, want.name_len);
+
+        same = found != UINT32_MAX && made->tensors[found].off == r->place[f->first + i] &&
+               fmp_same_shape(fmp_store_tensor(made, found), want);
+    }
+    fmp_store_close(made);
+    return same ? FMP_OK
+                : fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
+                           "%s: the stored header of file \"%s\" does not describe its tensors",
+                           r->p->file.path, f->name);
 }
 
 static fmp_status write_group(apply *a, uint32_t first, uint32_t n, fmp_error *err)
@@ -303,7 +347,9 @@ static fmp_status write_group(apply *a, uint32_t first, uint32_t n, fmp_error *e
     if (!st)
         st = fmp_rebuild_tensors(r, first, n, err);
     for (uint32_t i = first; i < first + n && !st && r->write; i++) {
-        st = fmp_out_sync(&r->files[i].out, err);
+        st = check_stored_header(a, i, err);
+        if (!st)
+            st = fmp_out_sync(&r->files[i].out, err);
         if (!st && a->is_dir)
             st = fmp_out_commit(&r->files[i].out, false, err);
     }
@@ -313,11 +359,22 @@ static fmp_status write_group(apply *a, uint32_t first, uint32_t n, fmp_error *e
 /* ---- side files -------------------------------------------------------------------------------
  */
 
+/* Side files are sorted by name. */
 static uint32_t find_side(const fmp_store *s, const char *name)
 {
-    for (uint32_t i = 0; i < s->n_files; i++) {
-        if (s->files[i].side && strcmp(s->files[i].name, name) == 0)
-            return i;
+    uint32_t low = fmp_store_weights(s);
+    uint32_t high = s->n_files;
+
+    while (low < high) {
+        const uint32_t mid = low + (high - low) / 2;
+        const int order = strcmp(s->files[mid].name, name);
+
+        if (order == 0)
+            return mid;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
     }
     return FMP_NONE;
 }
@@ -461,6 +518,19 @@ static void count_left(apply *a)
 /* ---- all of it --------------------------------------------------------------------------------
  */
 
+/* Whether the output's name is that of a file that is being read. */
+static bool is_input(const apply *a)
+{
+    fmp_file f = {0};
+    bool same;
+
+    if (fmp_file_open(&f, a->path, NULL))
+        return false;
+    same = f.dev == a->r.p->file.dev && f.ino == a->r.p->file.ino;
+    fmp_file_close(&f);
+    return same || fmp_store_is_made_of(a->r.in, a->path);
+}
+
 static fmp_status plan(apply *a, fmp_error *err)
 {
     const fmp_layout *l = &a->r.p->layout;
@@ -468,6 +538,11 @@ static fmp_status plan(apply *a, fmp_error *err)
 
     if (st)
         return st;
+    if (a->o.layout_base && a->r.backward)
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "the base's layout is for apply alone");
+    if (a->o.replace && !a->o.dry_run && is_input(a))
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "%s: is an input, and stays as it is",
+                        a->path);
     if (a->o.layout_base) {
         a->is_dir = a->r.in->is_dir || a->r.in->n_files > 1;
         st = plan_from_input(a, err);
@@ -564,14 +639,14 @@ static fmp_status run_chain(const fmp_store *base, const fmp_patch *const *patch
         const fmp_store_options open = {.size = sizeof open,
                                         .raw = !l->is_dir && l->n_files &&
                                                strcmp(l->files[0].driver, "raw") == 0};
-        const size_t len = strlen(steps->temp) + strlen(l->files[0].name) + 40;
+        const size_t len = strlen(steps->temp) + 40;
         char *name = fmp_malloc(len);
         fmp_store *next = NULL;
 
         if (!name)
             st = no_memory(err);
         else
-            snprintf(name, len, "%s/%zu-%s", steps->temp, i, l->is_dir ? "dir" : l->files[0].name);
+            snprintf(name, len, "%s/%zu", steps->temp, i);
         if (!st)
             st = run(in, patches[i], name, false, &between, NULL, err);
         if (!st)

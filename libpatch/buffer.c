@@ -111,8 +111,8 @@ fmp_status fmp_encode_tensor(const char *dtype, const void *base, const void *ta
 }
 
 /* One frame over `data`, with its sums when it has them. */
-static fmp_status apply_frame(fmp_decoder *d, uint8_t *data, uint64_t n_bytes, uint64_t *end,
-                              fmp_error *err)
+static fmp_status apply_frame(fmp_decoder *d, const fmp_block_params *p, uint8_t *data,
+                              uint64_t n_bytes, uint64_t *end, fmp_error *err)
 {
     fmp_xxh before, after;
     fmp_status st = FMP_OK;
@@ -124,7 +124,8 @@ static fmp_status apply_frame(fmp_decoder *d, uint8_t *data, uint64_t n_bytes, u
         uint64_t sums[2];
         uint8_t le[8];
 
-        if (b->object != 0 || b->off < *end || b->off > n_bytes || b->n_bytes > n_bytes - b->off)
+        if (b->object != 0 || b->off < *end || b->off > n_bytes || b->n_bytes > n_bytes - b->off ||
+            (b->kind != FMP_BLOCK_WHOLE && (b->bits != p->bits || b->off % (p->bits / 8u))))
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET, "blob: block %u is out of place", i);
         *end = b->off + b->n_bytes;
         st = fmp_block_apply(b, &d->frame.streams, data + b->off, FMP_FORWARD, d->scratch,
@@ -150,7 +151,7 @@ fmp_status fmp_decode_tensor(const char *dtype, const void *blob, size_t blob_le
                              uint64_t n_bytes, fmp_error *err)
 {
     fmp_cursor c = fmp_cur(blob, blob_len);
-    fmp_block_params p;
+    fmp_block_params p = {.bits = 8};
     fmp_decoder d = {0};
     uint64_t end = 0;
     fmp_status st = params_of(dtype, n_bytes, &p, err);
@@ -166,7 +167,7 @@ fmp_status fmp_decode_tensor(const char *dtype, const void *blob, size_t blob_le
         else
             st = fmp_frame_open(&d.frame, d.z, frame, len, err);
         if (!st)
-            st = apply_frame(&d, data, n_bytes, &end, err);
+            st = apply_frame(&d, &p, data, n_bytes, &end, err);
     }
     if (!st && c.bad)
         st = fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET, "blob: cut short");
@@ -229,6 +230,7 @@ typedef struct sparse_reader {
     fmp_sparse_fn fn;
     void *ctx;
     bool stopped;
+    unsigned bits; /* of an element's unit */
 } sparse_reader;
 
 static fmp_status give_block(sparse_reader *r, const fmp_block *b, fmp_error *err)
@@ -240,6 +242,10 @@ static fmp_status give_block(sparse_reader *r, const fmp_block *b, fmp_error *er
 
     if (st)
         return st;
+    if (b->bits != r->bits)
+        return fmp_fail(err, FMP_ENOTSUP, FMP_NO_OFFSET,
+                        "units of %u bits are no elements of %u: there is no list of them", b->bits,
+                        r->bits);
     for (uint32_t i = 0; i < n; i++) {
         r->idx[kept] = b->off / width + r->dec.scratch->idx[i];
         r->values[kept] = r->values[i];
@@ -257,8 +263,13 @@ fmp_status fmp_patch_read_sparse(const fmp_patch *patch, uint32_t tensor, fmp_sp
     fmp_status st = check_tensor(patch, tensor, err);
     const uint32_t object = st ? 0 : patch->target_pos[maker_of(patch, tensor)];
 
-    if (!st)
+    if (!st) {
+        const char *dtype = fmp_table_info(&patch->table, tensor, true).dtype;
+        const fmp_dtype *d = fmp_dtype_find(dtype, strlen(dtype));
+
+        r.bits = d ? d->width : 8;
         st = fmp_decoder_init(&r.dec, err);
+    }
     r.idx = st ? NULL : fmp_calloc(FMP_BLOCK_UNITS, sizeof *r.idx);
     r.values = st ? NULL : fmp_calloc(FMP_BLOCK_UNITS, sizeof *r.values);
     if (!st && (!r.idx || !r.values))

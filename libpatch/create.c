@@ -303,7 +303,10 @@ fmp_status fmp_create(const fmp_store *base, const fmp_store *target, const char
     c->n_threads = fmp_pool_threads(c->o.n_threads);
     if (!c->o.n_threads && c->n_threads > DEFAULT_THREADS)
         c->n_threads = DEFAULT_THREADS;
-    st = prepare(c, err);
+    if (c->o.replace && (fmp_store_is_made_of(base, path) || fmp_store_is_made_of(target, path)))
+        st = fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "%s: is an input, and stays as it is", path);
+    else
+        st = prepare(c, err);
     if (!st)
         st = write_patch(c, path, err);
     creation_release(c);

@@ -42,7 +42,8 @@ typedef struct fmp_creation {
     fmp_merkle base_merkle, target_merkle; /* of the tensor in progress */
     bool changed, has_set;                 /* of it */
     fmp_block_params raw_params;           /* of the tensor of a raw store */
-    uint64_t done, total;                  /* bytes read */
+    _Atomic uint64_t done;                 /* bytes read; seen by who polls */
+    uint64_t total;
 } fmp_creation;
 
 /* The coding unit of a tensor. */

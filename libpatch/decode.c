@@ -76,6 +76,11 @@ static fmp_status check_blocks(const fmp_frame *f, const fmp_patch *p, uint32_t 
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                             "%s: frame %u: block %u lies outside of its tensor or file",
                             p->file.path, n, i);
+        if (e->domain != FMP_DOMAIN_TENSORS && i > 0 &&
+            b->off != (b->object == b[-1].object ? b[-1].off + b[-1].n_bytes : 0))
+            return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
+                            "%s: frame %u: block %u leaves a hole in \"%s\"", p->file.path, n, i,
+                            fmp_patch_object_name(p, e->domain, b->object));
         if (b->off / FMP_LEAF_LEN != (b->off + b->n_bytes - 1) / FMP_LEAF_LEN ||
             (e->domain == FMP_DOMAIN_TENSORS ? !suits_tensor(p, b) : b->kind < FMP_BLOCK_WHOLE))
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,

@@ -71,10 +71,10 @@ static const char *side_name(const fmp_rebuild *r)
 /* ---- does the input fit? ----------------------------------------------------------------------
  */
 
-static bool same_shape(const fmp_tensor_info *a, const fmp_tensor_info *b)
+bool fmp_same_shape(fmp_tensor_info a, fmp_tensor_info b)
 {
-    return strcmp(a->dtype, b->dtype) == 0 && a->rank == b->rank &&
-           (!a->rank || memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0);
+    return strcmp(a.dtype, b.dtype) == 0 && a.rank == b.rank &&
+           (!a.rank || memcmp(a.shape, b.shape, a.rank * sizeof *a.shape) == 0);
 }
 
 static void shape_text(const fmp_tensor_info *t, char *text, size_t cap)
@@ -118,7 +118,7 @@ fmp_status fmp_rebuild_check_shapes(fmp_rebuild *r, fmp_error *err)
                             "%s: not the %s of this patch: it has no tensor \"%s\"", r->in->path,
                             side_name(r), want.name);
         have = fmp_store_tensor(r->in, r->in_of[i]);
-        if (!same_shape(&want, &have))
+        if (!fmp_same_shape(want, have))
             return wrong_shape(r, &want, &have, err);
     }
     for (uint32_t i = 0; i < r->in->n_tensors && n != r->in->n_tensors; i++) {

@@ -47,8 +47,12 @@ typedef struct fmp_rebuild {
     uint32_t *rest; /* rows of the input that are hashed on their own */
     uint32_t n_rest;
     fmp_merkle in_merkle, result_merkle;
-    uint64_t done, total;
+    _Atomic uint64_t done; /* read by who polls */
+    uint64_t total;
 } fmp_rebuild;
+
+/* Equal dtype and shape. */
+bool fmp_same_shape(fmp_tensor_info a, fmp_tensor_info b);
 
 fmp_status fmp_rebuild_init(fmp_rebuild *r, const fmp_patch *p, const fmp_store *in, bool backward,
                             unsigned n_threads, fmp_progress progress, fmp_error *err);

@@ -17,7 +17,7 @@ typedef struct scan {
     fmp_progress progress;
     fmp_row_scan *rows;
     scan_slot slot[FMP_POOL_MAX_THREADS];
-    uint64_t done;
+    _Atomic uint64_t done; /* read by who polls */
 } scan;
 
 static fmp_status scan_work(void *ctx, fmp_pool *pool, uint64_t item, unsigned slot, fmp_error *err)

@@ -128,6 +128,9 @@ static inline uint32_t fmp_store_weights(const fmp_store *store)
     return n;
 }
 
+/* Whether `path` names one of the store's files. */
+bool fmp_store_is_made_of(const fmp_store *store, const char *path);
+
 /* FMP_EIO when a file that is kept open is not what it was when the store was opened. */
 fmp_status fmp_store_unchanged(const fmp_store *store, fmp_error *err);
 
