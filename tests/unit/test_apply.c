@@ -198,6 +198,21 @@ static void test_output_exists(void **state)
     remove_tree("out");
 }
 
+/* Not even `replace` lets an output take an input's place. */
+static void test_inputs_stay(void **state)
+{
+    fmp_apply_options o = {.size = sizeof o, .replace = true};
+    fmp_create_options c = {.size = sizeof c, .replace = true};
+    const fmp_patch *p = x.p;
+    fmp_error err;
+
+    (void)state;
+    assert_status(fmp_apply(x.b, &p, 1, at("base.safetensors"), &o, NULL, &err), FMP_EUSAGE, &err);
+    assert_status(fmp_apply(x.b, &p, 1, at("p.fmp"), &o, NULL, &err), FMP_EUSAGE, &err);
+    assert_status(fmp_create(x.b, x.t, at("target.safetensors"), &c, NULL, &err), FMP_EUSAGE, &err);
+    assert_status(fmp_verify(x.p, x.b, 1, (fmp_progress){NULL, NULL}, &err), FMP_OK, &err);
+}
+
 static void test_dry_run_writes_nothing(void **state)
 {
     const fmp_apply_options o = {.size = sizeof o, .dry_run = true};
@@ -348,15 +363,11 @@ static void test_rename(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wrong_base),
-        cmocka_unit_test(test_wrong_shapes),
-        cmocka_unit_test(test_patched_already),
-        cmocka_unit_test(test_output_exists),
-        cmocka_unit_test(test_dry_run_writes_nothing),
-        cmocka_unit_test(test_not_reversible),
-        cmocka_unit_test(test_canceled),
-        cmocka_unit_test(test_bad_options),
-        cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_wrong_base),      cmocka_unit_test(test_wrong_shapes),
+        cmocka_unit_test(test_patched_already), cmocka_unit_test(test_output_exists),
+        cmocka_unit_test(test_inputs_stay),     cmocka_unit_test(test_dry_run_writes_nothing),
+        cmocka_unit_test(test_not_reversible),  cmocka_unit_test(test_canceled),
+        cmocka_unit_test(test_bad_options),     cmocka_unit_test(test_verify),
         cmocka_unit_test(test_rename),
     };
 
