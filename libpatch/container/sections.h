@@ -1,6 +1,6 @@
 /*
- * The outer shape of a patch file: prefix, signature section, body of sections.  FORMAT.md, "Prefix".
- * Offsets and digests, not meanings.
+ * The outer shape of a patch file: prefix, signature section, body of sections.  FORMAT.md,
+ * "Prefix". Offsets and digests, not meanings.
  */
 #ifndef FMP_CONTAINER_SECTIONS_H
 #define FMP_CONTAINER_SECTIONS_H

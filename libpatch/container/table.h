@@ -1,7 +1,7 @@
 /*
  * The tensor table, the frame table and the layout of a patch, in memory and as bytes.  FORMAT.md,
- * "Tensor table", "Frame table", "Layout".  What the fields mean is the verbs' business; that they are
- * consistent is checked here.
+ * "Tensor table", "Frame table", "Layout".  What the fields mean is the verbs' business; that they
+ * are consistent is checked here.
  */
 #ifndef FMP_CONTAINER_TABLE_H
 #define FMP_CONTAINER_TABLE_H
