@@ -174,10 +174,13 @@ void fmp_public_key_text(const fmp_public_key *key, char text[256])
     uint8_t blob[PUBLIC_BLOB_LEN] = "Ed";
     char base64[sodium_base64_ENCODED_LEN(PUBLIC_BLOB_LEN, sodium_base64_VARIANT_ORIGINAL)];
     char number[17];
+    const char *digits = number;
 
     memcpy(blob + 2, key->number, 8);
     memcpy(blob + 10, key->key, 32);
     sodium_bin2base64(base64, sizeof base64, blob, sizeof blob, sodium_base64_VARIANT_ORIGINAL);
     fmp_key_number_hex(key->number, number);
-    snprintf(text, 256, FMP_LINE_UNTRUSTED "minisign public key %s\n%s\n", number, base64);
+    while (*digits == '0' && digits[1]) /* as minisign prints it */
+        digits++;
+    snprintf(text, 256, FMP_LINE_UNTRUSTED "minisign public key %s\n%s\n", digits, base64);
 }
