@@ -73,6 +73,17 @@ static void every_accepted_shape_gives_the_same_key(void **state)
         text, sizeof text - 1, status                                                              \
     }
 
+/* minisign prints the number without leading zeros, so must we. */
+static void leading_zeros_are_left_out(void **state)
+{
+    fmp_public_key k = {.number = {0x34, 0x12, 0xcd, 0xab, 0, 0, 0x0a, 0}};
+    char text[256];
+
+    (void)state;
+    fmp_public_key_text(&k, text);
+    assert_non_null(strstr(text, "public key A0000ABCD1234\n"));
+}
+
 static void other_text_is_refused(void **state)
 {
     static const struct {
@@ -298,6 +309,7 @@ int main(void)
         cmocka_unit_test(id_is_the_hash_of_suite_and_key),
         cmocka_unit_test(text_is_minisigns),
         cmocka_unit_test(every_accepted_shape_gives_the_same_key),
+        cmocka_unit_test(leading_zeros_are_left_out),
         cmocka_unit_test(other_text_is_refused),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(every_bit_flip_changes_the_key_or_is_refused),
