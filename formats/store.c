@@ -143,3 +143,22 @@ bool fmp_store_is_made_of(const fmp_store *store, const char *path)
     fmp_file_close(&f);
     return same;
 }
+
+uint32_t fmp_store_find_side(const fmp_store *store, const char *name)
+{
+    uint32_t low = fmp_store_weights(store);
+    uint32_t high = store->n_files;
+
+    while (low < high) {
+        const uint32_t mid = low + (high - low) / 2;
+        const int order = strcmp(store->files[mid].name, name);
+
+        if (order == 0)
+            return mid;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return UINT32_MAX;
+}

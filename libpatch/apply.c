@@ -359,26 +359,6 @@ static fmp_status write_group(apply *a, uint32_t first, uint32_t n, fmp_error *e
 /* ---- side files -------------------------------------------------------------------------------
  */
 
-/* Side files are sorted by name. */
-static uint32_t find_side(const fmp_store *s, const char *name)
-{
-    uint32_t low = fmp_store_weights(s);
-    uint32_t high = s->n_files;
-
-    while (low < high) {
-        const uint32_t mid = low + (high - low) / 2;
-        const int order = strcmp(s->files[mid].name, name);
-
-        if (order == 0)
-            return mid;
-        if (order < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return FMP_NONE;
-}
-
 static bool is_index(const char *name)
 {
     static const char end[] = ".safetensors.index.json";
@@ -464,7 +444,7 @@ static fmp_status write_side(apply *a, uint32_t i, fmp_error *err)
     const bool wanted = back ? f->in_base : f->in_target;
     const bool stored = f->changed || (back ? !f->in_target : !f->in_base);
     const uint64_t size = back ? f->base_size : f->target_size;
-    const uint32_t from = stored ? FMP_NONE : find_side(a->r.in, f->name);
+    const uint32_t from = stored ? FMP_NONE : fmp_store_find_side(a->r.in, f->name);
     fmp_out out = {0};
     fmp_status st = FMP_OK;
 

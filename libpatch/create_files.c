@@ -222,15 +222,6 @@ static fmp_status store_bytes(fmp_creation *c, const fmp_store *s, uint32_t file
     return st;
 }
 
-static uint32_t find_file(const fmp_store *s, const char *name)
-{
-    for (uint32_t i = fmp_store_weights(s); i < s->n_files; i++) {
-        if (strcmp(s->files[i].name, name) == 0)
-            return i;
-    }
-    return FMP_NONE;
-}
-
 static fmp_status store_headers(fmp_creation *c, const fmp_store *s, const fmp_layout_side *side,
                                 unsigned domain, fmp_error *err)
 {
@@ -251,7 +242,7 @@ fmp_status fmp_creation_files(fmp_creation *c, fmp_error *err)
         const fmp_side_file *f = &c->layout.side[i];
 
         if (f->in_target && (f->changed || !f->in_base))
-            st = store_bytes(c, c->target, find_file(c->target, f->name), f->target_size,
+            st = store_bytes(c, c->target, fmp_store_find_side(c->target, f->name), f->target_size,
                              FMP_DOMAIN_FILES, i, err);
     }
     return st ? st : fmp_payload_flush(&c->payload, err);
@@ -268,7 +259,7 @@ fmp_status fmp_creation_old_files(fmp_creation *c, fmp_error *err)
         const fmp_side_file *f = &c->layout.side[i];
 
         if (f->in_base && (f->changed || !f->in_target))
-            st = store_bytes(c, c->base, find_file(c->base, f->name), f->base_size,
+            st = store_bytes(c, c->base, fmp_store_find_side(c->base, f->name), f->base_size,
                              FMP_DOMAIN_OLD_FILES, i, err);
     }
     return st ? st : fmp_payload_flush(&c->payload, err);

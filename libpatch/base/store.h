@@ -128,6 +128,10 @@ static inline uint32_t fmp_store_weights(const fmp_store *store)
     return n;
 }
 
+/* The number of the side file of that name, or UINT32_MAX.  Logarithmic: they are sorted by name.
+ */
+uint32_t fmp_store_find_side(const fmp_store *store, const char *name);
+
 /* Whether `path` names one of the store's files. */
 bool fmp_store_is_made_of(const fmp_store *store, const char *path);
 
