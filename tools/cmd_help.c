@@ -37,8 +37,9 @@ static int help_verb(const help_args *args, const char *name)
     if (!cmd) {
         for (size_t i = 0; command_at(i); i++)
             suggest_try(&near, name, command_at(i)->name);
-        return near.word ? report_usage("help: no such verb; did you mean '%s'?", near.word)
-                         : report_usage("help: no such verb; 'fmpatch --help' lists them");
+        return near.word
+                   ? report_usage("help: no such verb; did you mean '%s'?", near.word)
+                   : report_usage("help: no such verb; '%s --help' lists them", command_prefix);
     }
     if (args->man == 1)
         opts_print_man_synopsis(cmd, stdout);

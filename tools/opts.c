@@ -72,6 +72,22 @@ static bool store_number(const opt_entry *o, const char *value, opt_number *ret)
     return true;
 }
 
+/* As strtod() in the C locale reads it, but no infinity, no NaN, no hexadecimal. */
+static bool store_real(const opt_entry *o, const char *value, opt_real *ret)
+{
+    char *end;
+    const double x = strtod(value, &end);
+
+    if (end == value || *end || strspn(value, "0123456789+-.eE") != strlen(value) ||
+        !(x >= (double)o->min && x <= (double)o->max)) {
+        report_usage("--%s: a decimal from %" PRIu64 " to %" PRIu64 " is expected, found '%s'",
+                     o->name, o->min, o->max, value);
+        return false;
+    }
+    *ret = (opt_real){x, true};
+    return true;
+}
+
 static bool store(const opt_entry *o, const char *value, void *args)
 {
     void *field = (char *)args + o->offset;
@@ -91,6 +107,8 @@ static bool store(const opt_entry *o, const char *value, void *args)
         return true;
     case OPT_NUMBER:
         return store_number(o, value, field);
+    case OPT_REAL:
+        return store_real(o, value, field);
     case OPT_CHOICE:
         if (choose(o, value, field))
             return true;
@@ -131,8 +149,8 @@ static void complain_unknown(const command *cmd, const char *word)
     char *name;
 
     if (word[0] != '-' || word[1] != '-') {
-        report_usage("%s: unknown option '-%c'; 'fmpatch %s --help' lists them", cmd->name, optopt,
-                     cmd->name);
+        report_usage("%s: unknown option '-%c'; '%s %s --help' lists them", cmd->name, optopt,
+                     command_prefix, cmd->name);
         return;
     }
     name = text_copy(word + 2);
@@ -142,8 +160,8 @@ static void complain_unknown(const command *cmd, const char *word)
     if (near.word)
         report_usage("%s: unknown option '--%s'; did you mean '--%s'?", cmd->name, name, near.word);
     else
-        report_usage("%s: unknown option '--%s'; 'fmpatch %s --help' lists them", cmd->name, name,
-                     cmd->name);
+        report_usage("%s: unknown option '--%s'; '%s %s --help' lists them", cmd->name, name,
+                     command_prefix, cmd->name);
     free(name);
 }
 
@@ -221,8 +239,8 @@ opt_outcome opts_parse(const command *cmd, int argc, char **argv, void *args, ch
     }
     n = (size_t)(argc - optind);
     if (n < cmd->min_operands || n > cmd->max_operands) {
-        report_usage("%s: %s operand; usage: fmpatch %s%s%s", cmd->name,
-                     n < cmd->min_operands ? "missing" : "extra", cmd->name,
+        report_usage("%s: %s operand; usage: %s %s%s%s", cmd->name,
+                     n < cmd->min_operands ? "missing" : "extra", command_prefix, cmd->name,
                      *cmd->operands ? " " : "", cmd->operands);
         return OPTS_BAD;
     }
@@ -312,8 +330,8 @@ void opts_print_help(const command *cmd, FILE *to)
 {
     char *summary = text_format("%s.", cmd->summary);
 
-    fprintf(to, "Usage: fmpatch %s [OPTION]...%s%s\n\n", cmd->name, *cmd->operands ? " " : "",
-            cmd->operands);
+    fprintf(to, "Usage: %s %s [OPTION]...%s%s\n\n", command_prefix, cmd->name,
+            *cmd->operands ? " " : "", cmd->operands);
     summary[0] = (char)toupper((unsigned char)summary[0]);
     print_wrapped(to, summary, 0, 0);
     fputs("\nOptions:\n", to);
@@ -351,7 +369,7 @@ static void print_man_name(const opt_entry *o, const char *between, FILE *to)
 
 void opts_print_man_synopsis(const command *cmd, FILE *to)
 {
-    fprintf(to, "*fmpatch %s*%s", cmd->name, *cmd->operands ? " " : "");
+    fprintf(to, "*%s %s*%s", command_prefix, cmd->name, *cmd->operands ? " " : "");
     print_man_text(cmd->operands, to);
     for (const opt_entry *o = cmd->options; o->name; o++) {
         fputs(" \\[", to);

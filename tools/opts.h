@@ -16,6 +16,7 @@ typedef enum opt_kind {
     OPT_COUNT,  /* an unsigned: how often it was given */
     OPT_TEXT,   /* a const char *, as given */
     OPT_NUMBER, /* an opt_number, min .. max */
+    OPT_REAL,   /* an opt_real, min .. max */
     OPT_CHOICE, /* an unsigned: which word of `words`, from 0 */
     OPT_LIST    /* an opt_list: every time it was given */
 } opt_kind;
@@ -26,6 +27,11 @@ typedef struct opt_number {
     uint64_t value;
     bool given;
 } opt_number;
+
+typedef struct opt_real {
+    double value;
+    bool given;
+} opt_real;
 
 typedef struct opt_list {
     const char **items;
@@ -40,7 +46,7 @@ typedef struct opt_entry {
     const char *arg;   /* what the help calls the value */
     const char *help;  /* a sentence without capital and full stop */
     const char *words; /* of OPT_CHOICE, one space between */
-    uint64_t min, max; /* of OPT_NUMBER */
+    uint64_t min, max; /* of OPT_NUMBER, OPT_REAL */
     opt_hint hint;     /* what a shell completes the value with */
 } opt_entry;
 
