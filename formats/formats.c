@@ -7,7 +7,7 @@
 #include "base/status.h"
 #include "builder.h"
 
-/* The last row takes any file. */
+/* The first row is the default, the last takes any file. */
 static const fmp_store_driver *const drivers[] = {&fmp_safetensors_driver, &fmp_raw_driver};
 
 enum { N_DRIVERS = sizeof drivers / sizeof *drivers, HEAD_LEN = 16 };
@@ -18,6 +18,11 @@ const fmp_store_driver *fmp_store_driver_find(const char *name)
         if (!strcmp(drivers[i]->name, name))
             return drivers[i];
     return NULL;
+}
+
+const fmp_store_driver *fmp_store_driver_default(void)
+{
+    return drivers[0];
 }
 
 /* A zip archive or a pickle stream under a name that torch.save() uses. */

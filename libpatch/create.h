@@ -65,6 +65,11 @@ fmp_status fmp_creation_layout(fmp_creation *c, fmp_error *err);
 fmp_status fmp_manifest_make(const fmp_creation *c, char **ret, fmp_error *err);
 /* Checks the user's part before any work is done. */
 fmp_status fmp_manifest_check_extra(const char *json, fmp_error *err);
+/* The user's part (may be NULL) with a kind in it, canonical, freed with fmp_free().  FMP_EUSAGE
+ * when it names another kind. */
+fmp_status fmp_manifest_with_kind(const char *json, const char *kind, char **ret, fmp_error *err);
+/* The kind that a checked manifest names, into `kind` (cut to `cap`, NUL-terminated). */
+fmp_status fmp_manifest_kind(const char *text, char *kind, size_t cap, fmp_error *err);
 /* Checks a manifest read from a patch: canonical, asks for nothing unknown, and its roots (base
  * root and shape root, target root and shape root; NULL: not yet known) are those of the tables. */
 fmp_status fmp_manifest_check(const char *text, size_t len, const fmp_digest *roots,

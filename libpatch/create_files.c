@@ -74,7 +74,7 @@ static fmp_status derive_header(const fmp_store *s, uint32_t file, uint8_t *piec
     fmp_status st;
 
     if (s->overlay) /* it has no header but the one that is derived */
-        return s->driver->header_hint(s->below, file, &out->hint, err);
+        return s->below ? s->driver->header_hint(s->below, file, &out->hint, err) : FMP_OK;
     st = s->driver->header_hint(s, file, &out->hint, err);
     if (!st)
         st = s->driver->header_write(out->hint.data, out->hint.len, tensor_at, &tensors,

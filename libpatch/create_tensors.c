@@ -16,7 +16,8 @@ fmp_block_params fmp_creation_params(const fmp_creation *c, const fmp_store *s, 
         return c->raw_params;
     return (fmp_block_params){.bits = d->width,
                               .sign_magnitude = d->order == FMP_ORDER_SIGN,
-                              .set_values = c->o.set_values};
+                              .set_values = c->o.set_values,
+                              .by_one = s->is_mask};
 }
 
 /* ---- reading ----------------------------------------------------------------------------------
@@ -457,9 +458,13 @@ static fmp_status cost_of(fmp_creation *c, uint64_t off, uint32_t len, const fmp
 
 fmp_status fmp_creation_try_widths(fmp_creation *c, fmp_error *err)
 {
-    static const fmp_block_params candidates[] = {
-        {8, false, false},  {16, true, false}, {32, true, false}, {16, false, false},
-        {32, false, false}, {64, true, false}, {64, false, false}};
+    static const fmp_block_params candidates[] = {{.bits = 8},
+                                                  {.bits = 16, .sign_magnitude = true},
+                                                  {.bits = 32, .sign_magnitude = true},
+                                                  {.bits = 16},
+                                                  {.bits = 32},
+                                                  {.bits = 64, .sign_magnitude = true},
+                                                  {.bits = 64}};
     enum { N = sizeof candidates / sizeof *candidates };
     const uint64_t n = c->base->tensors[0].n_bytes < c->target->tensors[0].n_bytes
                            ? c->base->tensors[0].n_bytes

@@ -2,7 +2,8 @@
  * fmpatch: small, signed, exact patches between model checkpoints.
  *
  * In reading order: version, status, limits, stores, patches, verify, create, apply, keys and
- * signatures, buffers.  Every handle is opaque.  Nothing here prints, exits, or keeps a global.
+ * signatures, buffers, masks.  Every handle is opaque.  Nothing here prints, exits, or keeps a
+ * global.
  *
  *   Threads     Two threads may use two handles freely.  One fmp_store or fmp_patch may be read by
  *               any number of threads at once; closing it needs that nobody else uses it.
@@ -496,6 +497,98 @@ FMP_API FMP_NODISCARD fmp_status fmp_writer_add(fmp_writer *w, const char *name,
 FMP_API FMP_NODISCARD fmp_status fmp_writer_finish(fmp_writer *w, fmp_create_result *ret,
                                                    fmp_error *err);
 FMP_API void fmp_writer_abort(fmp_writer *w);
+
+/* ---- masks ------------------------------------------------------------------------------------
+ */
+
+/*
+ * A mask says which elements of a model are selected.  It is a patch of kind "mask": its base is a
+ * checkpoint of BOOL zeros with the model's tensor names and shapes, its target has 1 at every
+ * selected element.  So all that reads patches reads masks, and one mask suits every base of those
+ * names and shapes, whatever its dtypes.  FORMAT.md, "Masks".
+ */
+typedef struct fmp_mask_writer fmp_mask_writer;
+
+/*
+ * fmp_mask_writer_new() begins a mask that will appear at `path`.  Nothing is written before
+ * fmp_mask_writer_finish().
+ *
+ *   path      copied.
+ *   options   as fmp_create()'s; NULL: all defaults.  manifest_json may leave "kind" out or say
+ *             "mask", and is copied; what else the struct points to stays the caller's and must
+ *             live until the writer is finished or aborted.  renames and set_values make no sense
+ *             here: FMP_EUSAGE.  width, reversible and sha256 change nothing.
+ *   ret       end with fmp_mask_writer_finish() or fmp_mask_writer_abort().  One thread at a time.
+ *
+ * Returns FMP_OK, FMP_EUSAGE, FMP_ENOMEM.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_mask_writer_new(const char *path,
+                                                     const fmp_create_options *options,
+                                                     fmp_mask_writer **ret, fmp_error *err);
+
+/*
+ * fmp_mask_writer_add() adds one tensor.  Every tensor of the model belongs into its mask, those
+ * without a selected element too.  Tensors in any order, each once: the order does not show in the
+ * file.
+ *
+ *   name    1 to 1024 bytes of UTF-8, not "__metadata__"; copied.
+ *   shape   `rank` numbers, copied; may be NULL when rank is 0 (one element).
+ *   idx     n indices, strictly ascending, row-major over the shape, each below the tensor's
+ *           element count; copied.  NULL with n = the element count: all; NULL with n = 0: none.
+ *
+ * Returns FMP_OK; FMP_EUSAGE, naming the tensor and what is wrong with it; FMP_ELIMIT; FMP_ENOMEM.
+ * After a failure the writer is as it was before the call.  Time and memory: 8 bytes an index (none
+ * for a full tensor), about 200 bytes and the name a tensor.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_mask_writer_add(fmp_mask_writer *w, const char *name,
+                                                     uint32_t rank, const uint64_t *shape,
+                                                     const uint64_t *idx, uint64_t n,
+                                                     fmp_error *err);
+
+/*
+ * fmp_mask_writer_finish() writes the mask and frees the writer, whatever comes of it.  The file
+ * appears at its path when it is whole and synced, or not at all.  The same selection gives the
+ * same bytes, in whatever order the tensors were added.
+ *
+ *   ret   may be NULL.  n_changed of its summary is the number of selected elements, n_elements
+ *         that of all.
+ *
+ * Returns what fmp_create() returns; FMP_EUSAGE also when two tensors have one name.  Hashes a byte
+ * for every element, twice; memory as fmp_create()'s beside what the writer holds.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_mask_writer_finish(fmp_mask_writer *w, fmp_create_result *ret,
+                                                        fmp_error *err);
+FMP_API void fmp_mask_writer_abort(fmp_mask_writer *w); /* takes NULL */
+
+/* Whether an open patch is a mask: its kind is "mask", all its tensors are BOOL, on both sides with
+ * one shape, and each is unchanged or coded against the base.  Constant time. */
+FMP_API bool fmp_patch_is_mask(const fmp_patch *patch);
+
+/*
+ * fmp_mask_count() tells how many elements of a tensor a mask selects: the room that
+ * fmp_mask_decode() needs.  Arguments, codes and cost are those of fmp_mask_decode().  (The sum
+ * over all tensors is n_changed of fmp_patch_summarize(), at no cost.)  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_mask_count(const fmp_patch *patch, uint32_t tensor,
+                                                uint64_t *ret_n, fmp_error *err);
+
+/*
+ * fmp_mask_decode() expands one tensor's mask into the element indices it selects.
+ *
+ *   patch    borrowed.  Any number of threads may decode from one patch at once.
+ *   tensor   0 .. n_tensors - 1 of fmp_patch_summarize(), in the patch's name order.
+ *   idx      room for `cap` indices.  Written ascending, row-major over the tensor's shape, each
+ *            below its element count.  Contents unspecified on failure.
+ *   cap      in elements, not bytes.
+ *   ret_n    set on success only, to the indices written.
+ *
+ * Returns FMP_OK; FMP_EUSAGE when the patch is no mask, has no such tensor, or `cap` is short;
+ * FMP_ECORRUPT; FMP_ENOTSUP (coded in units of more than an element); FMP_EIO; FMP_ENOMEM.  Linear
+ * in the frames that hold the tensor; about 16 MiB of work space.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_mask_decode(const fmp_patch *patch, uint32_t tensor,
+                                                 uint64_t *idx, size_t cap, size_t *ret_n,
+                                                 fmp_error *err);
 
 #ifdef __cplusplus
 }

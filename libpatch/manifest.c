@@ -97,6 +97,55 @@ fmp_status fmp_manifest_check_extra(const char *json, fmp_error *err)
     return st;
 }
 
+/* ---- the kind ---------------------------------------------------------------------------------
+ */
+
+static fmp_status set_kind(json_t *j, const char *kind, fmp_error *err)
+{
+    const json_t *found = json_object_get(j, "kind");
+
+    if (!found)
+        return json_object_set_new(j, "kind", json_string(kind)) ? no_memory(err) : FMP_OK;
+    if (!json_is_string(found) || strcmp(json_string_value(found), kind) != 0)
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
+                        "manifest: \"kind\": expected \"%s\" or nothing, found another", kind);
+    return FMP_OK;
+}
+
+fmp_status fmp_manifest_with_kind(const char *json, const char *kind, char **ret, fmp_error *err)
+{
+    fmp_buf text = {0};
+    json_t *j = NULL;
+    fmp_status st = parse_extra(json ? json : "{}", &j, err);
+
+    if (st)
+        return st;
+    st = set_kind(j, kind, err);
+    if (!st) {
+        char *copy = dump(j, &text) ? fmp_strndup((const char *)text.data, text.len) : NULL;
+
+        if (copy)
+            *ret = copy;
+        else
+            st = no_memory(err);
+    }
+    fmp_buf_release(&text);
+    json_decref(j);
+    return st;
+}
+
+fmp_status fmp_manifest_kind(const char *text, char *kind, size_t cap, fmp_error *err)
+{
+    json_t *j = json_loads(text, 0, NULL);
+    const char *found = json_string_value(json_object_get(j, "kind"));
+
+    if (!j)
+        return no_memory(err); /* it has been read before */
+    snprintf(kind, cap, "%s", found ? found : "");
+    json_decref(j);
+    return FMP_OK;
+}
+
 /* ---- making -----------------------------------------------------------------------------------
  */
 

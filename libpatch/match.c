@@ -402,7 +402,7 @@ fmp_status fmp_match_stores(const fmp_store *base, const fmp_store *target,
         st = fmp_match_contents(base, target, &m, err);
     if (!st)
         st = match_prefixes(&m, err);
-    if (!st)
+    if (!st && !target->is_mask)
         st = fmp_match_twins(base, target, &m, err);
     if (st) {
         fmp_match_release(&m);

@@ -371,7 +371,7 @@ static fmp_status read_all(fmp_patch *p, fmp_error *err)
     p->payload = p->body + fmp_prefix_find(&p->prefix, FMP_SECTION_PAYLOAD)->off;
     find_reversible(p);
     summarize(p);
-    return FMP_OK;
+    return fmp_patch_recognize_mask(p, err);
 }
 
 fmp_status fmp_patch_open(const char *path, const fmp_patch_options *options, fmp_patch **ret,

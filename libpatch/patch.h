@@ -30,6 +30,7 @@ struct fmp_patch {
     fmp_patch_summary summary;
     char stuck[300]; /* why it is not reversible; empty when it is */
     fmp_row_scan *scan;
+    bool is_mask;
 };
 
 /* The limits with every 0 replaced by its default. */
@@ -38,6 +39,9 @@ fmp_limits fmp_limits_or_default(const fmp_limits *limits);
 /* Roots over the rows of a table, base (side 0) or target (1). */
 void fmp_table_roots(const fmp_table *t, bool target, fmp_digest *ret_root,
                      fmp_digest *ret_shape_root);
+
+/* Sets is_mask, once everything else is known.  mask.c. */
+fmp_status fmp_patch_recognize_mask(fmp_patch *p, fmp_error *err);
 
 /* Whether frames of the domain cover all `n_bytes` of the object (old content is stored whole). */
 bool fmp_patch_has_object(const fmp_patch *p, unsigned domain, uint32_t object, uint64_t n_bytes);

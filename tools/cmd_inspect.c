@@ -116,7 +116,10 @@ static void print_facts(const input_patch *in)
     fact_hex(t, "id", s.id);
     fact(t, "bytes",
          text_format("%s, of these %s payload in %" PRIu32 " frames", size, payload, s.n_frames));
-    fact(t, "weights", text_format("%s of %s changed (%s)", changed, all, percent));
+    if (fmp_patch_is_mask(in->patch))
+        fact(t, "mask", text_format("%s of %s elements selected (%s)", changed, all, percent));
+    else
+        fact(t, "weights", text_format("%s of %s changed (%s)", changed, all, percent));
     fact(t, "tensors", summary_tensors(&s));
     fact(t, "base", text_format("%" PRIu32 " tensors, root:", s.n_base_tensors));
     fact_hex(t, "", s.base_root);

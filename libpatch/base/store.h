@@ -80,7 +80,10 @@ struct fmp_store {
     fmp_status (*overlay)(void *ctx, uint32_t tensor, uint64_t off, void *buf, size_t len,
                           fmp_error *err);
     void *overlay_ctx;
-    const struct fmp_store *below; /* what the overlay lies on: its headers give the hints */
+    const struct fmp_store *below; /* what the overlay lies on: its headers give the hints; NULL:
+                                      it lies on nothing, and empty hints serve */
+    bool is_mask; /* zeros and ones (mask.c): equal tensors are no copies of each other, and what
+                     differs from the base is larger by 1 */
 };
 
 /* Header text is produced and compared in pieces. */
@@ -117,6 +120,8 @@ typedef struct fmp_store_driver {
 
 /* Defined in formats/formats.c.  NULL when there is none of that name. */
 const fmp_store_driver *fmp_store_driver_find(const char *name);
+/* That of checkpoints that are made up and have no file to tell. */
+const fmp_store_driver *fmp_store_driver_default(void);
 
 /* Weights files come first: how many there are. */
 static inline uint32_t fmp_store_weights(const fmp_store *store)

@@ -103,6 +103,7 @@ typedef struct fmp_block_params {
     uint8_t bits;
     bool sign_magnitude;
     bool set_values; /* new bits in place of residuals */
+    bool by_one;     /* the caller knows that every changed unit is larger by 1 (masks) */
 } fmp_block_params;
 
 /*

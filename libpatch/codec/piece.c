@@ -102,8 +102,12 @@ static void choose(fmp_scratch *s, const fmp_block_params *p, plan *pl, fmp_piec
         piece->cost = sparse + (uint64_t)pl->n_changed * p->bits;
         return;
     }
-    fmp_values_cost(pl->base, pl->target, s->idx, pl->n_changed, pl->n_units, p->bits,
-                    p->sign_magnitude, &s->palette, &pl->cost);
+    if (p->by_one) /* one token over and over, which costs nothing; full has another one */
+        pl->cost =
+            (fmp_value_cost){.full = pl->n_changed < pl->n_units ? UINT64_MAX : 0, .full_class = 1};
+    else
+        fmp_values_cost(pl->base, pl->target, s->idx, pl->n_changed, pl->n_units, p->bits,
+                        p->sign_magnitude, &s->palette, &pl->cost);
     head->value_class = pl->cost.sparse_class;
     head->sign_apart = pl->cost.sign_apart || pl->cost.palette; /* with class 3: a palette */
     sparse += pl->cost.sparse;
