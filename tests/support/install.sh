@@ -4,7 +4,7 @@
 
 # What it takes to build the program, and no more.
 build_packages="gcc libc6-dev meson ninja-build pkg-config libzstd-dev libsodium-dev libjansson-dev
-    libxxhash-dev libsmartcols-dev libssl-dev ca-certificates"
+    libxxhash-dev libsmartcols-dev libssl-dev libopenblas-dev zlib1g-dev ca-certificates"
 # What the tests take besides: a second compiler with sanitizers, and the tools we compare with.
 test_packages="$build_packages clang clang-format libclang-rt-14-dev libcmocka-dev scdoc minisign
     zstd binutils python3 python3-venv git bsdextrautils"

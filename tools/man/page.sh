@@ -10,6 +10,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 case $name in
+fmpatch-fish.*) # a program with verbs of its own: @OPTIONS VERB@
+    for v in fisher train eval predict init; do
+        "$program" help --man options "$v" >"$work/options-$v"
+    done
+    ;;
 fmpatch-*)
     "$program" help --man synopsis "$verb" >"$work/synopsis"
     "$program" help --man options "$verb" >"$work/options"
@@ -23,6 +28,11 @@ esac
 awk -v work="$work" '
     BEGIN { getline version <(work "/version") }
     $0 == "@SYNOPSIS@" { while ((getline line <(work "/synopsis")) > 0) print line; next }
+    /^@OPTIONS [a-z]+@$/ {
+        gsub(/@/, "")
+        while ((getline line <(work "/options-" $2)) > 0) print line
+        next
+    }
     $0 == "@OPTIONS@" { while ((getline line <(work "/options")) > 0) print line; next }
     { gsub(/@VERSION@/, version); print }
 ' "$source" >"$work/page.scd"
