@@ -14,8 +14,8 @@ TUNE_SEED = 100  # learning rates are chosen with this one, which no mean holds
 class Bench:
     def __init__(self, build, data, work, threads):
         self.fmpatch = os.path.join(build, "tools", "fmpatch")
-        self.fish = os.path.join(build, "tools", "fish", "fmpatch-fish")
-        self.mask = os.path.join(build, "tools", "mask", "fmpatch-mask")
+        self.fish = os.path.join(build, "tools", "fmpatch-fish")
+        self.mask = os.path.join(build, "tools", "fmpatch-mask")
         self.data, self.work, self.threads = data, work, threads
         os.makedirs(work, exist_ok=True)
 

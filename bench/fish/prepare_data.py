@@ -328,10 +328,12 @@ def main():
             "fashion": lambda a: prepare_fashion(a.out), "digits": lambda a: prepare_digits(a.out, a.npm)}
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", metavar="OUT", help="the folder to write to")
-    parser.add_argument("sets", metavar="SET", nargs="*", choices=[*make, []], help=", ".join(make))
+    parser.add_argument("sets", metavar="SET", nargs="*", help=", ".join(make))
     parser.add_argument("--install", action="store_true", help="install missing packages by name")
     parser.add_argument("--npm", metavar="DIR", help="where node_modules is (default OUT/npm)")
     args = parser.parse_args()
+    if unknown := [name for name in args.sets if name not in make]:
+        parser.error(f"no such set: {unknown[0]}; there are {', '.join(make)}")
     args.npm = args.npm or os.path.join(args.out, "npm")
     os.makedirs(args.out, exist_ok=True)
     if args.install:

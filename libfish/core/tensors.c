@@ -6,11 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/fail.h"
+#include "core/jsontext.h"
 #include "core/mem.h"
 
 #define MAX_HEADER ((uint64_t)100 * 1000 * 1000)
@@ -83,22 +83,12 @@ static fmp_status make_header(const char *const *meta, const fish_tensor_desc *d
     for (uint32_t i = 0; i < n && !st; i++)
         st = describe(header, &descs[i], ret_data, err);
     if (!st) {
-        *ret = json_dumps(header, JSON_COMPACT);
+        *ret = fish_json_dump(header, JSON_COMPACT);
         if (!*ret)
             st = fish_fail(err, FMP_ENOMEM, "safetensors: out of memory");
     }
     json_decref(header);
     return st;
-}
-
-/* A JSON text from jansson, freed with the function that jansson was given. */
-static void free_text(char *text)
-{
-    json_malloc_t m;
-    json_free_t f;
-
-    json_get_alloc_funcs(&m, &f);
-    f(text);
 }
 
 static fmp_status put_header(fish_outfile *out, const char *text, fmp_error *err)
@@ -136,7 +126,7 @@ fmp_status fish_tensor_writer_new(const char *path, bool replace, const char *co
         st = fish_outfile_new(path, replace, &w->out, err);
     if (!st)
         st = put_header(w->out, text, err);
-    free_text(text);
+    fish_free(text);
     if (st) {
         fish_tensor_writer_abort(w);
         return st;
@@ -246,12 +236,12 @@ fmp_status fish_tensor_metadata(const char *path, char **ret, fmp_error *err)
     meta = json_object_get(header, "__metadata__");
     if (!header)
         st = fish_fail(err, FMP_ECORRUPT, "%s: no safetensors file: its header is not JSON", path);
-    else if (json_is_object(meta))
-        dump = json_dumps(meta, JSON_COMPACT);
-    if (!st && !(*ret = fish_strdup(dump ? dump : "{}")))
+    else
+        dump = json_is_object(meta) ? fish_json_dump(meta, JSON_COMPACT) : fish_strdup("{}");
+    if (!st && !dump)
         st = fish_fail(err, FMP_ENOMEM, "%s: out of memory", path);
-    if (dump)
-        free_text(dump);
+    if (!st)
+        *ret = dump;
     json_decref(header);
     fish_free(text);
     return st;

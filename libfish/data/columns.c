@@ -3,7 +3,6 @@
  */
 #include "data/columns.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -201,7 +200,7 @@ static fmp_status choose(const name_list *list, const char *path, const fish_dat
         at[FISH_LABEL] = find_any(list, label_names, at[FISH_TEXT_A]);
     if (at[FISH_TEXT_A] < 0 && list->n == 2)
         at[FISH_TEXT_A] = at[FISH_LABEL] == 0;
-    if (at[FISH_TEXT_A] < 0 && list->n == 1 && o->no_labels)
+    if (at[FISH_TEXT_A] < 0 && list->n == 1)
         at[FISH_TEXT_A] = 0;
     if (at[FISH_TEXT_A] < 0)
         return missing(list, path, "text", NULL, err);
@@ -259,17 +258,15 @@ fmp_status fish_columns_choose(fish_columns *c, fish_text_format format, const c
 
 /* ---- rows ---- */
 
-/* A whole number is written as one, so that 1 and 1.0 are one class. */
+/* A whole number comes out as one (%g drops zeros at the end), so that 1 and 1.0 are one class. */
 static void number_text(const json_t *value, char *text, size_t cap)
 {
     const double x = json_number_value(value);
 
     if (json_is_integer(value))
         (void)snprintf(text, cap, "%lld", (long long)json_integer_value(value));
-    else if (fabs(x) < 1e15 && x == floor(x))
-        (void)snprintf(text, cap, "%.0f", x == 0 ? 0.0 : x);
     else
-        (void)snprintf(text, cap, "%.15g", x);
+        (void)snprintf(text, cap, "%.15g", x == 0 ? 0.0 : x); /* no minus before a zero */
 }
 
 static fmp_status member(const fish_columns *c, const fish_record *record, int role, fish_row *row,

@@ -26,12 +26,13 @@ typedef struct fish_data_options {
     bool regression;            /* labels are numbers */
     const char *const *classes; /* the class names and their order, n_classes of them; a label that
                                    is none of them is FMP_EUSAGE.  NULL: those that occur, sorted as
-                                   numbers if all are integers, else as bytes */
+                                   numbers if all are integers, else as bytes.  For images,
+                                   names of which none is an integer stand for 0, 1, ... */
     uint32_t n_classes;
     const fish_tokenizer *tokenizer; /* needed for texts; borrowed until fish_data_free() */
     uint32_t max_tokens;             /* default 128 */
     bool no_labels;                  /* for prediction: labels may be missing; all are then 0 */
-    double mean, std;                /* of pixels as x / 255; std 0: mean 0.5, std 0.5 */
+    double mean, std;                /* of pixels as x / 255 (float32: as x); std 0: 0.5, 0.5 */
 } fish_data_options;
 
 typedef enum fish_data_kind { FISH_TEXT = 0, FISH_IMAGE = 1 } fish_data_kind;
@@ -57,7 +58,8 @@ const char *fish_data_digest(const fish_data *d);
 /* The ids of a text: room for max_tokens each.  Thread-safe. */
 FMP_NODISCARD fmp_status fish_data_tokens(const fish_data *d, uint32_t example, int32_t *ids,
                                           int32_t *types, uint32_t *ret_n, fmp_error *err);
-/* The pixels of an image, (C, H, W), as (x / 255 - mean) / std.  Thread-safe. */
+/* The pixels of an image, (C, H, W), as (x / 255 - mean) / std; float32 is not divided by 255, and
+ * FMP_ECORRUPT where it is not finite.  Thread-safe. */
 FMP_NODISCARD fmp_status fish_data_pixels(const fish_data *d, uint32_t example, float *pixels,
                                           fmp_error *err);
 

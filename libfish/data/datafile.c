@@ -77,7 +77,7 @@ static fmp_status inflate_all(const fish_datafile *f, z_stream *z, unsigned char
     }
     if (r == Z_MEM_ERROR)
         return fish_fail(err, FMP_ENOMEM, "%s: out of memory", f->path);
-    if (r != Z_STREAM_END || z->avail_out)
+    if (r != Z_STREAM_END) /* zlib has then held length and CRC against the trailer */
         return fish_fail(err, FMP_ECORRUPT, "%s: not a whole gzip file: %s", f->path,
                          z->msg ? z->msg : "it ends too early");
     return FMP_OK;

@@ -55,10 +55,9 @@ fmp_status fish_array_check(const fish_datafile *f, fish_array *a, fmp_error *er
     for (uint32_t i = 0; i < a->rank; i++) {
         if (!a->shape[i])
             return fish_fail(err, FMP_ECORRUPT, "%s: size %u of the shape is 0", f->path, i);
-        if (a->n_items > left / a->shape[i])
-            return fish_fail(err, FMP_ECORRUPT,
-                             "%s: the shape asks for more than the %llu bytes here", f->path,
-                             (unsigned long long)left);
+        if (a->n_items > UINT64_MAX / a->shape[i])
+            return fish_fail(err, FMP_ECORRUPT, "%s: a shape whose product takes more than 64 bits",
+                             f->path);
         a->n_items *= a->shape[i];
     }
     if (a->n_items > left / a->item || a->n_items * a->item != left)

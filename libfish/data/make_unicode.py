@@ -75,7 +75,8 @@ def probe():
         s = chr(c)
         parts = [piece for piece, _ in split("a" + s + "b")]
         cleaned = clean(s)
-        if cleaned not in ("", " ", s) or (cleaned == " ") != (parts == ["a", "b"] and cleaned != ""):
+        blank = parts == ["a", "b"] and cleaned != ""
+        if cleaned not in ("", " ", s) or (cleaned == " ") != blank:
             sys.exit("U+%04X: cleaned to %r, split to %r" % (c, cleaned, parts))
         if (parts == ["a", "b"]) != (c in spaces):
             sys.exit("U+%04X: white space to one part of the library only" % c)

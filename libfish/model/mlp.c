@@ -98,6 +98,7 @@ static fmp_status reserve(fish_work *w, const mlp *c, uint32_t n, fmp_error *err
     float *memory;
     uint32_t *start;
 
+    n = n ? n : 1;
     if (n <= w->cap)
         return FMP_OK;
     memory = fish_alloc(n, per_example(c) * sizeof *memory);

@@ -9,9 +9,11 @@
 #include <sys/stat.h>
 
 #include "core/fail.h"
+#include "core/jsontext.h"
 #include "core/mem.h"
 #include "core/tensors.h"
 #include "model/gemm.h"
+#include "model/image_model.h"
 #include "model/params.h"
 
 #define MAX_CONFIG ((size_t)1 << 20)
@@ -133,6 +135,20 @@ fmp_status fish_model_open(const fmp_store *base, const char *path,
     return st;
 }
 
+fmp_status fish_model_takes(const fish_model *m, const fish_data *d, fmp_error *err)
+{
+    const bool images = fish_data_kind_of(d) == FISH_IMAGE;
+    uint32_t chw[3];
+
+    if (images != (m->image[0] != 0))
+        return fish_fail(err, FMP_EUSAGE, "%s: %s, but the model takes %s", fish_data_digest(d),
+                         images ? "images" : "texts", images ? "texts" : "images");
+    if (!images)
+        return FMP_OK;
+    fish_data_image_shape(d, chw);
+    return fish_image_check(m, fish_data_digest(d), chw, err);
+}
+
 /* ---- passes -----------------------------------------------------------------------------------
  */
 
@@ -198,13 +214,10 @@ fmp_status fish_model_new(const json_t *config, uint64_t seed, fish_model **ret,
 
 static fmp_status save_config(const json_t *config, const char *path, bool replace, fmp_error *err)
 {
-    char *text = json_dumps(config, JSON_INDENT(2) | JSON_SORT_KEYS);
+    char *text = fish_json_dump(config, JSON_INDENT(2) | JSON_SORT_KEYS);
     fish_outfile *f = NULL;
     fmp_status st = text ? FMP_OK : fish_fail(err, FMP_ENOMEM, "%s: out of memory", path);
-    json_malloc_t m;
-    json_free_t release;
 
-    json_get_alloc_funcs(&m, &release);
     if (!st)
         st = fish_outfile_new(path, replace, &f, err);
     if (!st)
@@ -215,8 +228,7 @@ static fmp_status save_config(const json_t *config, const char *path, bool repla
         st = fish_outfile_commit(f, err);
     else
         fish_outfile_abort(f);
-    if (text)
-        release(text);
+    fish_free(text);
     return st;
 }
 

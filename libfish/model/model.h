@@ -85,6 +85,10 @@ FMP_NODISCARD fmp_status fish_model_open(const fmp_store *base, const char *path
                                          fmp_error *err);
 void fish_model_free(fish_model *m); /* takes NULL */
 
+/* Whether the model takes such data: FMP_EUSAGE names kind, image shape or length, expected and
+ * found.  Whoever feeds data to a model asks first. */
+FMP_NODISCARD fmp_status fish_model_takes(const fish_model *m, const fish_data *d, fmp_error *err);
+
 /* outputs: [b->n][n_outputs] logits (or the value).  Keeps what backward needs in w. */
 FMP_NODISCARD fmp_status fish_forward(const fish_model *m, fish_work *w, const fish_batch *b,
                                       const fish_pass *pass, float *outputs, fmp_error *err);

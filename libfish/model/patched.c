@@ -96,7 +96,8 @@ uint32_t fish_patches_outputs(const fmp_patch *const *patches, size_t n)
         for (uint32_t i = 0; i < n_tensors; i++) {
             const fmp_patch_tensor t = fmp_patch_tensor_at(patches[k], i);
 
-            if (t.state == FMP_ADDED && t.target.rank == 2 && t.target.shape[0] <= UINT32_MAX)
+            if (t.state == FMP_ADDED && t.target.rank == 2 && t.target.shape[0] <= UINT32_MAX &&
+                !strstr(t.target.name, "pooler."))
                 return (uint32_t)t.target.shape[0];
         }
     }

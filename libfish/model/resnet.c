@@ -25,7 +25,7 @@ typedef struct trace {
 } trace;
 
 struct fish_work {
-    float *memory;   /* all of the below but rows */
+    float *memory;   /* one piece for all floats but `rows`: see place() */
     uint32_t cap;    /* images that there is room for */
     trace *of;       /* [n_units] */
     float *image;    /* the pixels, position by position */
@@ -177,6 +177,7 @@ static fmp_status reserve(fish_work *w, const fish_resnet *r, uint32_t n, fmp_er
     const sizes s = measure(r);
     size_t each, once;
 
+    n = n ? n : 1;
     if (n <= w->cap)
         return FMP_OK;
     release_memory(w);
@@ -199,7 +200,7 @@ static fmp_status reserve(fish_work *w, const fish_resnet *r, uint32_t n, fmp_er
 
 static fmp_status reserve_rows(fish_work *w, size_t n, fmp_error *err)
 {
-    if (n <= w->rows_cap)
+    if (w->rows && n <= w->rows_cap)
         return FMP_OK;
     fish_free(w->rows);
     w->rows_cap = 0;
@@ -213,9 +214,10 @@ static fmp_status reserve_rows(fish_work *w, size_t n, fmp_error *err)
 /* Floats for the im2col rows of n images, and in their place for the convolution's passes. */
 static size_t rows_of(const fish_conv *c, uint32_t n)
 {
-    const size_t rows = fish_conv_is_plain(c) ? 0 : n * fish_conv_rows(c) * fish_conv_k(c);
+    const size_t rows = fish_conv_is_plain(c) ? 0 : n * fish_conv_rows(c);
+    const size_t k = fish_conv_k(c);
 
-    return max_size(rows, fish_conv_scratch(c, n));
+    return rows > SIZE_MAX / k ? SIZE_MAX : max_size(rows * k, fish_conv_scratch(c, n));
 }
 
 static const uint32_t *starts(fish_work *w, uint32_t n, size_t rows)

@@ -1,10 +1,10 @@
 /*
  * Masks in memory: made, read from and written to patch files of kind "mask", combined, compared.
  */
-#include <jansson.h>
 #include <string.h>
 
 #include "core/fail.h"
+#include "core/jsontext.h"
 #include "core/mem.h"
 #include "score/maskparts.h"
 
@@ -236,16 +236,6 @@ static fmp_status write_tensors(const fish_mask *m, fmp_mask_writer *w, fmp_erro
     return st;
 }
 
-/* A JSON text from jansson, freed with the function that jansson was given. */
-static void free_text(char *text)
-{
-    json_malloc_t m;
-    json_free_t f;
-
-    json_get_alloc_funcs(&m, &f);
-    f(text);
-}
-
 fmp_status fish_mask_save(const fish_mask *m, const char *path, bool replace,
                           const char *method_json, fmp_secret_key *const *keys, size_t n_keys,
                           fmp_error *err)
@@ -258,7 +248,7 @@ fmp_status fish_mask_save(const fish_mask *m, const char *path, bool replace,
 
     if (!manifest)
         return method_json ? FMP_EUSAGE : FMP_ENOMEM;
-    text = json_dumps(manifest, JSON_SORT_KEYS | JSON_COMPACT);
+    text = fish_json_dump(manifest, JSON_SORT_KEYS | JSON_COMPACT);
     json_decref(manifest);
     if (!text)
         return fish_fail(err, FMP_ENOMEM, "mask: out of memory");
@@ -270,7 +260,7 @@ fmp_status fish_mask_save(const fish_mask *m, const char *path, bool replace,
         fmp_mask_writer_abort(w);
     else
         st = fmp_mask_writer_finish(w, NULL, err);
-    free_text(text);
+    fish_free(text);
     return st;
 }
 

@@ -417,7 +417,7 @@ static fmp_status settle(const fish_model *m, const fish_data *d,
     if (o->batch_size == 0)
         o->batch_size = 16;
     if (o->group == 0)
-        o->group = 8;
+        o->group = fish_data_kind_of(d) == FISH_TEXT ? 4 : 8;
     if (o->estimator == FISH_BATCH_SQUARED)
         o->group = o->batch_size;
     if (o->group > o->n_samples)
@@ -542,8 +542,10 @@ fmp_status fish_fisher(const fish_model *m, const fish_data *d, fish_pool *pool,
 {
     job j = {.m = m, .d = d, .n_workers = fish_pool_threads(pool), .n_passes = 1};
     uint64_t n_groups;
-    fmp_status st = settle(m, d, options, &j.o, err);
+    fmp_status st = fish_model_takes(m, d, err);
 
+    if (!st)
+        st = settle(m, d, options, &j.o, err);
     if (st)
         return st;
     clock_gettime(CLOCK_MONOTONIC, &j.begin);

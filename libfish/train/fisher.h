@@ -22,14 +22,17 @@ typedef enum fish_estimator {
 typedef struct fish_fisher_options {
     size_t size;
     fish_estimator estimator;
-    uint32_t n_samples; /* examples: the first of the order of epoch 0 under `seed`; default 1024,
-                           at most all */
+    uint32_t n_samples; /* examples: the first of a shuffle by `seed` (fish_epoch_order() with
+                           batches of one); default 1024, at most all */
     uint64_t seed;
     uint32_t batch_size; /* of FISH_BATCH_SQUARED; default 16 */
-    uint32_t group;  /* examples that one thread works on at once; default 8; results depend on it
-                        in the last bits only, never on the number of threads */
-    bool regression; /* squared error; empirical and sampled (value drawn from N(output, 1)) */
-    void (*progress)(void *ctx, uint64_t done, uint64_t total, double seconds); /* may be NULL */
+    uint32_t group;      /* examples that one thread works on at once; default 4 texts or 8 images;
+                            results depend on it in the last bits only, never on the number of
+                            threads; of FISH_BATCH_SQUARED: batch_size */
+    bool regression;     /* squared error, as -log N(value; output, 1): sampled draws the value from
+                            there, expected is the square of the output's gradient */
+    /* Calls come in order, one at a time, from any of the pool's threads.  May be NULL. */
+    void (*progress)(void *ctx, uint64_t done, uint64_t total, double seconds);
     void *ctx;
 } fish_fisher_options;
 
@@ -56,8 +59,8 @@ FMP_NODISCARD fmp_status fish_scores_save(const fish_scores *s, const fish_model
 
 /*
  * The kernel, for tests and bench: f[o * in + i] += weight * g^2 for each example in turn, where g
- * = sum over its rows r of dy[r][o] * x[r][i] in float.  Rows [o_begin, o_end) of f.  `kind` picks
- * square or absolute value.
+ * = sum over its rows r of dy[r][o] * x[r][i] in float.  Rows [o_begin, o_end) of f.  `absolute`:
+ * += weight * |g|.  weight NULL: all 1.  Needs up to 384 KiB of stack.
  */
 void fish_square_outer(double *f, size_t out, size_t in, size_t o_begin, size_t o_end,
                        const float *dy, size_t ldy, const float *x, size_t ldx,

@@ -99,8 +99,11 @@ fmp_status fish_predict(const fish_model *m, const fish_data *d, fish_pool *pool
              .n = fish_data_count(d),
              .n_workers = fish_pool_threads(pool),
              .outputs = outputs};
-    fmp_status st = order_by_length(&j, err);
+    fmp_status st = fish_model_takes(m, d, err);
 
+    if (st)
+        return st;
+    st = order_by_length(&j, err);
     if (st)
         goto out;
     st = hire(&j, err);

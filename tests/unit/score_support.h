@@ -89,15 +89,6 @@ static inline void fill_smooth(float *values, uint64_t seed)
     }
 }
 
-static inline bool is_selected(const fish_mask_tensor *t, uint64_t element)
-{
-    for (uint64_t j = 0; !t->full && j < t->n; j++) {
-        if (t->idx[j] == element)
-            return true;
-    }
-    return t->full;
-}
-
 /* What every mask must be: names in order, indices ascending and in range, counts that add up. */
 static inline void check_mask(const fish_mask *m)
 {

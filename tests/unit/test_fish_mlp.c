@@ -95,6 +95,7 @@ static void examples_have_gradients_of_their_own(void **state)
     gradcheck_fill(m);
     gradcheck_batch_init(&g, m, 5);
     gradcheck_examples(m, &g, 1e-5);
+    gradcheck_empty(m);
     gradcheck_batch_release(&g);
     fish_model_free(m);
 }
@@ -338,6 +339,45 @@ static void a_missing_head_is_added_and_a_missing_body_is_not(void **state)
     remove_saved(path);
 }
 
+/* "10.weight" ends like "0.weight" but is no "0.weight" behind a prefix. */
+static void prefixes_end_at_a_point(void **state)
+{
+    static const char text[] = "{\"model_type\": \"mlp\", \"sizes\": [4, 4, 4, 4, 4, 4, 3]}";
+    json_t *config = json_loads(text, 0, NULL);
+    char path[160];
+    fish_model *m = NULL;
+    fmp_error err;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/point", dir);
+    for (int i = 0; i < 2; i++) {
+        static const char *const names[] = {"net.0.weight", "other"};
+
+        m = gradcheck_model(text);
+        for (uint32_t p = 0; p < m->n_params; p++) {
+            char *named = fish_alloc(32, 1);
+
+            assert_non_null(named);
+            snprintf(named, 32, "net.%s", m->params[p].name);
+            if (!strcmp(m->params[p].name, "0.weight"))
+                snprintf(named, 32, "%s", names[i]);
+            fish_free((char *)(uintptr_t)m->params[p].name);
+            m->params[p].name = named;
+        }
+        assert_status(fish_model_save(m, config, path, true, &err), FMP_OK, &err);
+        fish_model_free(m);
+        m = NULL;
+        assert_status(open_saved(path, NULL, &m, &err), i ? FMP_ECORRUPT : FMP_OK, &err);
+        if (i)
+            assert_non_null(strstr(err.text, "\"0.weight\" is missing"));
+        else
+            assert_string_equal(m->params[10].name, "net.10.weight");
+        fish_model_free(m);
+    }
+    remove_saved(path);
+    json_decref(config);
+}
+
 static void short_memory_is_an_error(void **state)
 {
     static const char text[] = "{\"model_type\": \"mlp\", \"sizes\": [12, 7, 3], \"activation\": "
@@ -400,6 +440,7 @@ int main(void)
         cmocka_unit_test(a_saved_model_opens_as_it_was),
         cmocka_unit_test(a_head_of_other_outputs_is_refused_by_name),
         cmocka_unit_test(a_missing_head_is_added_and_a_missing_body_is_not),
+        cmocka_unit_test(prefixes_end_at_a_point),
         cmocka_unit_test(short_memory_is_an_error),
     };
 

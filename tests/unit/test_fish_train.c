@@ -44,12 +44,12 @@ static void unselected_bits_stay(void **state)
     fish_model *base = NULL;
 
     (void)state;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 12; i++) {
         const fish_train_options o = everything(i % 2 ? FISH_SGD : FISH_ADAMW);
         fish_model *m;
         size_t inside;
 
-        world_open(&w, "mlp", dtypes[i / 2], 17, &base);
+        world_open(&w, i < 6 ? "mlp" : "bert", dtypes[i / 2 % 3], 17, &base);
         m = world_trained(&w, &w.mask, 2, &o);
         assert_int_equal(world_changed(m, base, &w.mask, &inside), 0);
         assert_in_range(inside, w.mask.n / 2, w.mask.n);
@@ -103,7 +103,7 @@ typedef struct dense {
     fish_gather gather;
     fish_gather_sink sink;
     uint32_t *order;
-    double norm_of_mask;
+    double norms[64]; /* of the masked gradients */
 } dense;
 
 static void dense_gradient(dense *d, const uint32_t *examples, uint32_t n, uint64_t step)
@@ -156,7 +156,9 @@ static void dense_step(dense *d, uint32_t t, uint32_t n_steps)
             g[i] *= world_selected(&d->w->mask, &d->m->params[p], i) ? 1.0f : 0.0f;
         squares += fish_sum_squares(g, d->all.of[p].n);
     }
-    fish_scale(d->g, d->all.n, fish_clip_factor(sqrt(squares), d->o->clip));
+    assert_in_range(t, 0, 63);
+    d->norms[t] = sqrt(squares);
+    fish_scale(d->g, d->all.n, fish_clip_factor(d->norms[t], d->o->clip));
     for (uint32_t p = 0; p < d->m->n_params; p++) {
         const size_t at = d->all.of[p].at;
         const size_t n = d->all.of[p].n;
@@ -168,7 +170,7 @@ static void dense_step(dense *d, uint32_t t, uint32_t n_steps)
     }
 }
 
-static fish_model *dense_trained(const world *w, const fish_train_options *o)
+static fish_model *dense_trained(const world *w, const fish_train_options *o, double *norms)
 {
     dense d = {.m = world_model(w), .w = w, .o = o};
     const uint32_t count = fish_data_count(w->data);
@@ -204,32 +206,45 @@ static fish_model *dense_trained(const world *w, const fish_train_options *o)
     free(d.first);
     free(d.second);
     free(d.order);
+    memcpy(norms, d.norms, sizeof d.norms);
     return d.m;
+}
+
+static void note_norm(void *ctx, const fish_step_report *r)
+{
+    double *norms = ctx;
+
+    if (!r->valid)
+        norms[r->step - 1] = r->grad_norm;
 }
 
 static void compact_equals_dense(void **state)
 {
+    double norms[2][64] = {{0}};
     world w;
     fish_model *base = NULL;
 
     (void)state;
-    world_open(&w, "mlp", "F32", 17, &base);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         fish_train_options o = basic;
         fish_model *compact, *whole;
 
+        world_open(&w, i == 3 ? "bert" : "mlp", "F32", 7, &base);
         o.dense_gradient = true;
-        o.optimizer = i ? FISH_SGD : FISH_ADAMW;
+        o.optimizer = i % 3 ? FISH_SGD : FISH_ADAMW;
         o.nesterov = i == 2;
         o.clip = 0.3;
+        o.report = note_norm;
+        o.ctx = norms[0];
         compact = world_trained(&w, &w.mask, 2, &o);
-        whole = dense_trained(&w, &o);
+        whole = dense_trained(&w, &o, norms[1]);
         assert_same_weights(compact, whole);
+        assert_memory_equal(norms[0], norms[1], sizeof norms[0]);
         assert_non_null(world_difference(compact, base));
         fish_model_free(compact);
         fish_model_free(whole);
+        world_close(&w, base);
     }
-    world_close(&w, base);
 }
 
 /* A dot product for each element, or all of them by GEMM: the same up to rounding. */
@@ -262,13 +277,13 @@ static void sparse_gradient_is_the_dense_one(void **state)
 
 static void full_mask_is_ordinary_training(void **state)
 {
-    static const char *const kinds[] = {"mlp", "resnet"};
+    static const char *const kinds[] = {"mlp", "resnet", "bert"};
     fish_model *base = NULL;
     world w;
 
     (void)state;
-    for (int i = 0; i < 2; i++) {
-        const fish_train_options o = everything(i ? FISH_SGD : FISH_ADAMW);
+    for (int i = 0; i < 3; i++) {
+        const fish_train_options o = everything(i == 1 ? FISH_SGD : FISH_ADAMW);
         fish_model *masked, *plain;
 
         world_open(&w, kinds[i], "F32", 1, &base);
@@ -288,11 +303,15 @@ static void threads_change_nothing(void **state)
     world w;
 
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         fish_train_options o = everything(i % 2 ? FISH_SGD : FISH_ADAMW);
         fish_model *one;
 
-        world_open(&w, i < 2 ? "mlp" : "resnet", i == 1 ? "BF16" : "F32", i ? 17 : 150, &base);
+        world_open(&w,
+                   i < 2   ? "mlp"
+                   : i < 4 ? "resnet"
+                           : "bert",
+                   i == 1 ? "BF16" : "F32", i ? 17 : 150, &base);
         o.batch_norm = i == 3;
         one = world_trained(&w, &w.mask, 1, &o);
         for (unsigned n = 2; n <= 5; n++) {
@@ -451,7 +470,21 @@ static void the_patch_is_the_model(void **state)
     }
 }
 
-/* Every update is as --value-bits says: rounding it again, from the base, changes nothing. */
+/* The weights after the last step, before the run settles what its result is. */
+typedef struct last_weights {
+    const fish_model *from;
+    fish_model *to;
+} last_weights;
+
+static void take_last(void *ctx, const fish_step_report *r)
+{
+    const last_weights *l = ctx;
+
+    for (uint32_t p = 0; r->step == r->n_steps && p < l->to->n_params; p++)
+        memcpy(l->to->params[p].w, l->from->params[p].w, l->to->params[p].n * sizeof(float));
+}
+
+/* Nearly every update has --value-bits bits, the rest more, and training has seen them so. */
 static void updates_are_rounded(void **state)
 {
     fish_train_options o = basic;
@@ -459,13 +492,21 @@ static void updates_are_rounded(void **state)
     fish_model *m;
     size_t n_few = 0;
     size_t n_changed = 0;
+    last_weights l;
+    fmp_error err = {.text = ""};
     world w;
 
     (void)state;
     o.value_bits = 2;
     o.epochs = 6;
+    o.report = take_last;
+    o.ctx = &l;
     world_open(&w, "mlp", "F32", 5, &base);
-    m = world_trained(&w, &w.mask, 2, &o);
+    m = world_model(&w);
+    l = (last_weights){.from = m, .to = world_model(&w)};
+    assert_status(world_train(&w, m, &w.mask, 2, &o, NULL, &err), FMP_OK, &err);
+    assert_same_weights(m, l.to);
+    fish_model_free(l.to);
     for (uint32_t p = 0; p < m->n_params; p++) {
         for (size_t i = 0; i < m->params[p].n; i++) {
             int32_t a, b;

@@ -54,7 +54,9 @@ static int open_all(session *s, const eval_args *args, char **operands, size_t n
         status = session_open_data(s, operands[n - 1], NULL, no_labels, &s->data);
     if (status)
         return status;
-    n_outputs = fish_patches_outputs(s->opened, s->n_patches);
+    n_outputs = s->regression && s->n_patches ? 1
+                : s->n_classes                ? s->n_classes
+                                              : fish_patches_outputs(s->opened, s->n_patches);
     status = session_open_model(s, n_outputs);
     if (status)
         return status;

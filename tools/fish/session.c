@@ -210,6 +210,8 @@ int session_open_model(session *s, uint32_t n_outputs)
 
     if (fish_model_open(s->base, s->base_path, &o, &s->model, &err))
         return report_error(s->common, &err);
+    if (fish_model_takes(s->model, s->data, &err))
+        return report_error(s->common, &err);
     for (size_t i = 0; i < s->n_patches; i++) {
         if (fish_model_apply(s->model, s->opened[i], &err))
             return report_error_about(s->common, s->patches[i].shown, &err);

@@ -127,7 +127,8 @@ int session_open_patches(session *s, const trust_args *trust, char **paths, size
  * them. */
 int session_open_data(session *s, const char *path, const fish_data *like, bool no_labels,
                       fish_data **ret);
-/* The model, with n_outputs outputs (0: the base's own), and the patches laid over it. */
+/* The model, with n_outputs outputs (0: the base's own), and the patches laid over it; checks that
+ * it takes s->data. */
 int session_open_model(session *s, uint32_t n_outputs);
 void session_end(session *s);
 

@@ -327,7 +327,7 @@ fish_train_options train_options(const train_args *a)
         .weight_decay = a->weight_decay.value,
         .beta1 = a->beta1.value,
         .beta2 = a->beta2.value,
-        .momentum = a->momentum.value,
+        .momentum = a->momentum.given && a->momentum.value <= 0 ? -1 : a->momentum.value,
         .nesterov = a->nesterov,
         .clip = a->clip.given && a->clip.value <= 0 ? -1 : a->clip.value,
         .schedule = (fish_schedule)a->schedule,

@@ -2,6 +2,7 @@
 """Compares outputs and every gradient of libfish's BERT with PyTorch's, on a real checkpoint.
 
 usage: check_fish_bert.py FISH_GRAD MODEL [--activation gelu_new|relu] [--prefix] [--float64]
+                          [--all]
 
 FISH_GRAD is the program built from fish_grad.c; MODEL a directory with config.json, vocab.txt and
 model.safetensors of a BertModel (MiniLM, say).  Needs torch and transformers.  A head is added to a
@@ -42,7 +43,8 @@ def make_model(directory, out, activation, prefix):
         config.hidden_act = activation
     torch.manual_seed(5)
     tensors = load_file(os.path.join(directory, "model.safetensors"))
-    tensors = {("bert." if prefix else "") + k: v for k, v in tensors.items() if v.is_floating_point()}
+    prefix = "bert." if prefix else ""
+    tensors = {prefix + k: v for k, v in tensors.items() if v.is_floating_point()}
     tensors["classifier.weight"] = torch.randn(3, config.hidden_size) * 0.02
     tensors["classifier.bias"] = torch.randn(3) * 0.02
     save_file(tensors, os.path.join(out, "model.safetensors"), metadata={"format": "pt"})
@@ -64,6 +66,7 @@ def main():
     args.add_argument("--activation")
     args.add_argument("--prefix", action="store_true")
     args.add_argument("--float64", action="store_true", help="let PyTorch compute in double")
+    args.add_argument("--all", action="store_true", help="print every tensor, not the ten worst")
     args = args.parse_args()
     tokenizer = BertTokenizerFast(os.path.join(args.model, "vocab.txt"))
     rows = tokenizer(TEXTS, truncation=True, max_length=128)
@@ -80,13 +83,15 @@ def main():
         for ids in rows["input_ids"]:
             starts.append(starts[-1] + len(ids))
         flat = lambda key: torch.tensor(sum(rows[key], []), dtype=torch.int32)
+        batch_path = os.path.join(tmp, "batch.safetensors")
+        out = os.path.join(tmp, "out.safetensors")
         save_file({"ids": flat("input_ids"), "types": flat("token_type_ids"),
                    "start": torch.tensor(starts, dtype=torch.int32),
-                   "d_outputs": logits.grad.float().contiguous()}, os.path.join(tmp, "batch.safetensors"))
-        out = os.path.join(tmp, "out.safetensors")
-        subprocess.run([args.fish_grad, tmp, os.path.join(tmp, "batch.safetensors"), out], check=True)
+                   "d_outputs": logits.grad.float().contiguous()}, batch_path)
+        subprocess.run([args.fish_grad, tmp, batch_path, out], check=True)
         ours = load_file(out)
-    print(f"{starts[-1]} tokens in {len(TEXTS)} texts of {[b - a for a, b in zip(starts, starts[1:])]}")
+    lengths = [b - a for a, b in zip(starts, starts[1:])]
+    print(f"{starts[-1]} tokens in {len(TEXTS)} texts of {lengths}")
     figures = [("outputs", compare(ours.pop("outputs"), logits.detach()))]
     grads = {n: p.grad for n, p in model.named_parameters()}
     for name, grad in grads.items():
@@ -94,7 +99,7 @@ def main():
         scale = grads[name.replace(".key.bias", ".query.bias")].abs().max()
         figures.append((name, compare(ours.pop(key), grad, scale)))
     figures.sort(key=lambda f: -f[1])
-    for name, figure in figures:
+    for name, figure in figures if args.all else figures[:10]:
         print(f"{figure:.2e}  {name}")
     if ours:
         sys.exit(f"gradients that PyTorch does not have: {sorted(ours)}")

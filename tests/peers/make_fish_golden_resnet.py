@@ -74,7 +74,7 @@ def floats(name, tensors):
 
 
 def head(guard, what):
-    return (f"/* Made by tests/interop/make_fish_golden_resnet.py: {what} */\n"
+    return (f"/* Made by tests/peers/make_fish_golden_resnet.py: {what} */\n"
             f"#ifndef {guard}\n#define {guard}\n\n#include <stddef.h>\n\n"
             "/* clang-format off */\n")
 

@@ -3,7 +3,7 @@
 
 usage: make_fish_golden.py > tests/unit/fish_bert_golden.h
 
-Needs torch and transformers.  Weights and tokens come from a formula that test_fish_bert.c repeats
+Needs torch and transformers.  Weights and tokens come from a formula that bert_support.h repeats
 (all weights are whole numbers of 2^-25), so only results are stored; PyTorch computes in double.
 """
 import torch
@@ -41,12 +41,14 @@ def array(name, numbers):
 
 
 def main():
-    model = BertForSequenceClassification(BertConfig(**CONFIG, attn_implementation="eager")).double().eval()
+    config = BertConfig(**CONFIG, attn_implementation="eager")
+    model = BertForSequenceClassification(config).double().eval()
     params = list(model.named_parameters())
     with torch.no_grad():
         for t, (name, p) in enumerate(params):
             one = 1 if name.endswith("LayerNorm.weight") else 0
-            p.copy_(torch.tensor([value(t, i) + one for i in range(p.numel())]).double().view(p.shape))
+            numbers = [value(t, i) + one for i in range(p.numel())]
+            p.copy_(torch.tensor(numbers).double().view(p.shape))
     rows = sum(LENGTHS)
     ids = [mix(1000, r) >> 8 for r in range(rows)]
     ids = [i % CONFIG["vocab_size"] for i in ids]
@@ -62,11 +64,11 @@ def main():
     # Token 0 has a gradient here as any other token: texts have no padding to hide.
     model.bert.embeddings.word_embeddings.padding_idx = None
     logits = model(input_ids=batch[0], token_type_ids=batch[1], attention_mask=batch[2]).logits
-    d_outputs = torch.tensor([value(1002, i) for i in range(logits.numel())]).double().view(logits.shape)
-    logits.backward(d_outputs)
+    d_outputs = torch.tensor([value(1002, i) for i in range(logits.numel())]).double()
+    logits.backward(d_outputs.view(logits.shape))
 
     print(f"""/*
- * Outputs and gradients of a tiny BERT.  Written by tests/interop/make_fish_golden.py with
+ * Outputs and gradients of a tiny BERT.  Written by tests/peers/make_fish_golden.py with
  * torch {torch.__version__.split('+')[0]} and transformers {transformers.__version__}; not by hand.
  */
 #ifndef FISH_BERT_GOLDEN_H
