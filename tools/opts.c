@@ -269,22 +269,23 @@ void opts_release(const command *cmd, void *args)
 static void print_wrapped(FILE *to, const char *text, size_t at, size_t indent)
 {
     while (*text) {
-        const size_t len = strcspn(text, " \n");
+        const size_t more = strspn(text, " "); /* spaces beyond the one between two words */
+        const size_t len = strcspn(text + more, " \n");
 
-        if (at > indent && at + 1 + len > HELP_WIDTH) {
+        if (at > indent && at + 1 + more + len > HELP_WIDTH) {
             fputc('\n', to);
             at = 0;
         } else if (at > indent) {
-            fputc(' ', to);
-            at++;
+            fprintf(to, "%*s", (int)(1 + more), "");
+            at += 1 + more;
         }
         if (at < indent) {
             fprintf(to, "%*s", (int)(indent - at), "");
             at = indent;
         }
-        fwrite(text, 1, len, to);
+        fwrite(text + more, 1, len, to);
         at += len;
-        text += len;
+        text += more + len;
         if (*text == '\n') {
             fputc('\n', to);
             at = 0;

@@ -163,8 +163,8 @@ def surrogates_as_neighbours(values):
 
 def write(flags, decompositions, lowers, orders):
     print("/*")
-    print(" * What each code point is to a BERT tokenizer.  Written by make_unicode.py, which asked")
-    print(" * the tokenizers library %s; do not edit.  unicode.c explains the tables." %
+    print(" * What each code point is to a BERT tokenizer.  Written by make_unicode.py, which")
+    print(" * asked the tokenizers library %s; do not edit.  unicode.c explains the tables." %
           tokenizers.__version__)
     print(" */")
     print('#include "data/unicode_tables.h"')

@@ -115,12 +115,17 @@ static fmp_status add_example(scan *s, fish_record *record, fmp_error *err)
     return FMP_OK;
 }
 
-/* Empty lines are no records, but for a file of one column, whose example may well be empty. */
+/* Empty lines are no records, but for a file of one column, whose example may well be empty.
+ * Nothing ends a record but its length. */
 static bool is_blank(const fish_data *d, const fish_record *record)
 {
-    if (d->columns.format == FISH_JSONL)
-        return strspn(record->raw, " \t") >= record->len;
-    return !record->len && d->columns.n != 1;
+    size_t n = 0;
+
+    if (d->columns.format != FISH_JSONL)
+        return !record->len && d->columns.n != 1;
+    while (n < record->len && (record->raw[n] == ' ' || record->raw[n] == '\t'))
+        n++;
+    return n == record->len;
 }
 
 /* The first record that is not empty tells the columns; *ret_is_data says whether it is one. */

@@ -1,6 +1,6 @@
 /*
- * What each code point is to a BERT tokenizer.  Written by make_unicode.py, which asked
- * the tokenizers library 0.23.3; do not edit.  unicode.c explains the tables.
+ * What each code point is to a BERT tokenizer.  Written by make_unicode.py, which
+ * asked the tokenizers library 0.23.3; do not edit.  unicode.c explains the tables.
  */
 #include "data/unicode_tables.h"
 

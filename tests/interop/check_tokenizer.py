@@ -73,8 +73,8 @@ def stress_texts(n, rng):
     words = ["[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]", " [MASK] ", "[mask]", "[[MASK]]",
              "<one>", "<Two>", "\u00c9T\u00c9", "e\u0301te\u0301", "a" * 99, "b" * 100, "c" * 101,
              "un" * 300, "\u0130stanbul", "\u03a3\u03a3\u03a3", "\ufb01n", "\u4e2d\u6587",
-             "\uac00\uac01", "don't", "x\u200by", "\t", "\r\n", "\x0b", "\x85", "\u00a0", "\u2028", "$5.00",
-             "tokenization"]
+             "\uac00\uac01", "don't", "x\u200by", "\t", "\r\n", "\x0b", "\x85", "\u00a0", "\u2028",
+             "$5.00", "tokenization"]
     texts = []
     for i in range(n):
         parts = []
@@ -289,7 +289,8 @@ def main():
         checker.check("tokenizer.json, real texts, whole", directory, reference,
                       real[:2000] + real[-2000:], [], (1 << 20,))
         print("%41s%.1f MB in %.2f s: %.1f MB/s" % (
-            "", checker.n_bytes / 1e6, checker.seconds, checker.n_bytes / 1e6 / checker.seconds))
+            "", checker.n_bytes / 1e6, checker.seconds,
+            checker.n_bytes / 1e6 / max(checker.seconds, 1e-3)))
         checker.check("tokenizer.json, made up", directory, reference, stress, stress_pairs)
         lengths = list(range(3, 24))
         short = [(a[:40], b[:40]) for a, b in stress_pairs[:200] + stress_pairs[-150:]]

@@ -63,6 +63,9 @@ static int open_all(session *s, const eval_args *args, char **operands, size_t n
     if (!no_labels && !s->regression && fish_data_n_classes(s->data) > s->model->n_outputs)
         return report_usage("%s: %u classes, but the model has %u outputs", operands[n - 1],
                             fish_data_n_classes(s->data), s->model->n_outputs);
+    if (s->regression && s->model->n_outputs != 1)
+        return report_usage("%s: regression, but the model has %u outputs", operands[n - 1],
+                            s->model->n_outputs);
     *ret = text_alloc((size_t)fish_data_count(s->data) * s->model->n_outputs * sizeof **ret);
     if (fish_predict(s->model, s->data, s->pool, *ret, &err))
         return report_error(&args->common, &err);

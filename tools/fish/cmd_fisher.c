@@ -122,12 +122,15 @@ static int compute(session *s, const fisher_args *args, const char *path)
 
 static int fisher(const fisher_args *args, char **operands)
 {
-    session s;
+    session s = {0};
     char *stem = outname_stem(operands[1]);
     char *path =
         args->output ? text_copy(args->output) : text_format("%s.scores.safetensors", stem);
-    int status = session_begin(&s, &args->common, &args->session, operands[0]);
+    const char *inputs[] = {operands[0], operands[1], args->session.labels, args->session.config};
+    int status = session_check_output(path, args->force, inputs, sizeof inputs / sizeof inputs[0]);
 
+    if (!status)
+        status = session_begin(&s, &args->common, &args->session, operands[0]);
     if (!status)
         status = session_open_data(&s, operands[1], NULL, false, &s.data);
     if (!status)

@@ -175,6 +175,7 @@ static void on_report(void *ctx, const fish_step_report *r)
 {
     train_work *w = ctx;
     const bool regression = w->s.regression;
+    const double last_loss = w->n_points ? w->points[w->n_points - 1].loss : 0;
     char more[128];
 
     if (w->log)
@@ -182,7 +183,7 @@ static void on_report(void *ctx, const fish_step_report *r)
     w->points = text_realloc(w->points, (w->n_points + 1) * sizeof *w->points);
     w->points[w->n_points++] = (chart_point){
         .step = r->step,
-        .loss = r->valid ? (w->n_points ? w->points[w->n_points - 1].loss : 0) : r->loss,
+        .loss = r->valid ? last_loss : r->loss,
         .metric = r->valid ? fish_metric_main(r->valid, regression) : (double)NAN,
     };
     if (r->valid) {
@@ -387,13 +388,15 @@ static int measure_last(train_work *w)
 static int train(const train_args *args, char **operands)
 {
     train_work w = {.args = args};
+    const char *inputs[] = {operands[0],  operands[1],          args->valid,         args->mask,
+                            args->scores, args->session.labels, args->session.config};
     char *stem = outname_stem(operands[1]);
     int status = train_check(args);
 
     w.path = args->output ? text_copy(args->output) : text_format("%s.fmp", stem);
     free(stem);
-    if (!status && !args->force && !access(w.path, F_OK))
-        status = report_usage("%s: exists already (give -f to replace it)", w.path);
+    if (!status)
+        status = session_check_output(w.path, args->force, inputs, sizeof inputs / sizeof *inputs);
     if (!status)
         status = load_keys(&w);
     if (!status)
@@ -410,13 +413,13 @@ static int train(const train_args *args, char **operands)
         status = train_model(&w);
     if (!status)
         status = measure_last(&w);
-    if (!status)
-        status = draw(&w);
     if (!status && fish_run_finished(w.run))
         status = save(&w);
     else if (!status)
         report_note(&args->common, "stopped after %u steps; run again to go on from %s",
                     fish_run_steps(w.run), args->checkpoint);
+    if (!status)
+        status = draw(&w);
     release(&w);
     return status;
 }
@@ -440,7 +443,7 @@ static int run(const command *self, int argc, char **argv)
 const command cmd_train = {
     .name = "train",
     .operands = "BASE DATA",
-    .summary = "train the selected weights of BASE on DATA and write the change as a patch",
+    .summary = "train selected weights of BASE on DATA and write a patch",
     .notes = "Without --mask, --scores or --full the Fisher information of 1,024 examples picks "
              "0.5% of the weights (Sung, Nair, Raffel 2021).  All other weights keep BASE's bits.  "
              "The last line of standard output is the patch's path.",

@@ -24,8 +24,8 @@ void command_print_overview(FILE *to)
     fputs("\nOptions:\n"
           "  -h, --help      print this text\n"
           "  -V, --version   print the version (with -q its number, with -v the libraries')\n\n"
-          "'fmpatch fish VERB --help' says more about a verb.  Masks from score files: 'fmpatch\n"
-          "mask'.  Exit status: as fmpatch.\n",
+          "'fmpatch fish VERB --help' says more about a verb.  Masks from score files:\n"
+          "'fmpatch mask'.  Exit status: as fmpatch.\n",
           to);
 }
 

@@ -48,6 +48,22 @@ void session_end(session *s)
     fmp_store_close(s->base);
 }
 
+int session_check_output(const char *path, bool force, const char *const *inputs, size_t n)
+{
+    struct stat out, in;
+
+    if (lstat(path, &out))
+        return FMP_OK;
+    if (!force)
+        return report_usage("%s: exists already (give -f to replace it)", path);
+    for (size_t i = 0; i < n; i++) {
+        if (inputs[i] && !stat(inputs[i], &in) && !stat(path, &out) && in.st_dev == out.st_dev &&
+            in.st_ino == out.st_ino)
+            return report_usage("%s: is an input, and stays as it is", path);
+    }
+    return FMP_OK;
+}
+
 /* ---- patches ----------------------------------------------------------------------------------
  */
 

@@ -2,6 +2,7 @@
  * fmpatch mask: which weights of a model are selected.  A program of its own beside fmpatch; its
  * first verb has no name, so that `fmpatch mask SCORES` makes a mask.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
@@ -70,16 +71,24 @@ int main(int argc, char **argv)
     const bool global = is_global(argc, argv);
     const char *verb = argc > 1 ? full_name(argv[1]) : NULL;
     char **words = text_alloc(((size_t)argc + 3) * sizeof *words);
+    char **own = text_alloc(((size_t)argc + 3) * sizeof *own); /* getopt reorders words */
     int n = 0;
+    int status;
 
-    words[n++] = text_copy("fmpatch-mask");
+    own[n++] = text_copy("fmpatch-mask");
     if (!global)
-        words[n++] = text_copy(verb ? verb : cmd_select.name);
+        own[n++] = text_copy(verb ? verb : cmd_select.name);
     for (int i = !global && verb ? 2 : 1; i < argc; i++) {
         const char *name = global ? full_name(argv[i]) : NULL;
 
-        words[n++] = name ? text_copy(name) : argv[i];
+        own[n++] = text_copy(name ? name : argv[i]);
     }
+    memcpy(words, own, (size_t)n * sizeof *words);
     words[n] = NULL;
-    return program_main(n, words, false);
+    status = program_main(n, words, false);
+    for (int i = 0; i < n; i++)
+        free(own[i]);
+    free(own);
+    free(words);
+    return status;
 }
