@@ -69,6 +69,8 @@ static fmp_status check_sense(const fish_train_options *o, bool has_mask, bool h
                 "checkpoints";
     else if (o->reference_leak && o->refresh_epochs && o->optimizer != FISH_SGD)
         clash = "the reference leak with a refreshed mask is for SGD";
+    else if (o->reference_leak && o->moments == FISH_MOMENTS_RESET)
+        clash = "the reference leak resets no moments";
     if (clash)
         return fish_fail(err, FMP_EUSAGE, "training: %s", clash);
     return FMP_OK;

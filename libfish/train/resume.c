@@ -117,9 +117,13 @@ static uint32_t list_parts(const fish_run *run, part parts[MAX_TENSORS])
 {
     const fish_state *s = &run->state;
     const size_t n = s->tracked.n;
-    const part all[] = {{"master", "F32", s->master, n, 4}, {"moment", "F32", s->m, n, 4},
-                        {"second", "F32", s->v, n, 4},      {"average", "F32", s->ema, n, 4},
-                        {"best", "F32", s->best, n, 4},     {"generation", "U16", s->gen, n, 2}};
+    const part all[] = {{"master", "F32", s->master, n, 4},
+                        {"moment", "F32", s->m, n, 4},
+                        {"second", "F32", s->v, n, 4},
+                        {"average", "F32", s->ema, n, 4},
+                        {"best", "F32", s->best, n, 4},
+                        {"generation", "U16", s->gen, n, 2},
+                        {"best buffers", "F32", s->best_buffers, fish_count_buffers(run), 4}};
     uint32_t n_parts = 0;
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -127,15 +131,6 @@ static uint32_t list_parts(const fish_run *run, part parts[MAX_TENSORS])
             parts[n_parts++] = all[i];
     }
     return n_parts;
-}
-
-static uint64_t n_buffer_floats(const fish_run *run)
-{
-    uint64_t n = 0;
-
-    for (uint32_t p = 0; p < run->model->n_params; p++)
-        n += run->model->params[p].role == FISH_BUFFER ? run->model->params[p].n : 0;
-    return n;
 }
 
 static uint32_t describe(const fish_run *run, const part *parts, uint32_t n_parts,
@@ -152,7 +147,7 @@ static uint32_t describe(const fish_run *run, const part *parts, uint32_t n_part
         d[n++] = (fish_tensor_desc){"indices", "U32", 1, {n_indices(&s->tracked)}};
     }
     if (run->o.batch_norm)
-        d[n++] = (fish_tensor_desc){"buffers", "F32", 1, {n_buffer_floats(run)}};
+        d[n++] = (fish_tensor_desc){"buffers", "F32", 1, {fish_count_buffers(run)}};
     return n;
 }
 
@@ -437,6 +432,7 @@ static fmp_status reselect(reader *r, fmp_error *err)
     const fish_state *s = &run->state;
     fish_selection n = {.n_params = s->tracked.n_params,
                         .of = fish_calloc(s->tracked.n_params, sizeof *n.of)};
+    bool whole = true;
 
     for (uint32_t p = 0; n.of && p < n.n_params; p++) {
         const fish_chosen *t = &s->tracked.of[p];
@@ -460,6 +456,13 @@ static fmp_status reselect(reader *r, fmp_error *err)
     if (!n.of)
         return fish_fail(err, FMP_ENOMEM, "%s: out of memory", r->path);
     fish_selection_number(&n);
+    for (uint32_t p = 0; p < n.n_params; p++)
+        whole = whole &&
+                (run->model->params[p].role != FISH_HEAD || n.of[p].n == run->model->params[p].n);
+    if (!whole || n.n != run->selected.n) { /* a refresh keeps the head and how many there are */
+        fish_selection_release(&n);
+        return corrupt(r, "generation", err);
+    }
     fish_selection_release(&run->selected);
     run->selected = n;
     return FMP_OK;
@@ -493,7 +496,7 @@ static fmp_status read_generations(reader *r, fmp_error *err)
 static fmp_status read_buffers(reader *r, fmp_error *err)
 {
     fish_model *m = r->run->model;
-    const uint64_t n = n_buffer_floats(r->run);
+    const uint64_t n = fish_count_buffers(r->run);
     uint64_t found = 0;
     uint64_t at = 0;
     uint32_t t = 0;

@@ -18,12 +18,13 @@
  */
 typedef struct fish_state {
     fish_selection tracked;
-    float *master; /* the weights that the optimizer moves, in float */
-    float *m;      /* first moment, or momentum */
-    float *v;      /* second moment: AdamW */
-    float *ema;    /* with options.ema */
-    float *best;   /* with options.patience: the model's weights at the best evaluation */
-    float *base;   /* with options.value_bits */
+    float *master;       /* the weights that the optimizer moves, in float */
+    float *m;            /* first moment, or momentum */
+    float *v;            /* second moment: AdamW */
+    float *ema;          /* with options.ema */
+    float *best;         /* with options.patience: the model's weights at the best evaluation */
+    float *base;         /* with options.value_bits */
+    float *best_buffers; /* the buffers beside `best`: with options.batch_norm too */
     uint16_t *gen; /* with options.refresh_epochs: number in `born`, or FISH_FROZEN, FISH_LEFT */
     uint32_t born[FISH_MAX_BORN + 1]; /* step before the first of a generation */
     uint32_t n_born;
@@ -94,6 +95,10 @@ unsigned fish_run_bits(const fish_run *run);
 void fish_write_chunk(const fish_run *run, const fish_chunk *c, const float *from, unsigned n_bits);
 void fish_write_weights(const fish_run *run, const float *from, unsigned n_bits);
 void fish_read_weights(const fish_run *run, float *to);
+/* The model's buffers (running statistics), one behind the other. */
+size_t fish_count_buffers(const fish_run *run); /* in floats */
+void fish_read_buffers(const fish_run *run, float *to);
+void fish_write_buffers(const fish_run *run, const float *from);
 
 /* step.c */
 FMP_NODISCARD fmp_status fish_workers_new(fish_run *run, fmp_error *err);

@@ -26,8 +26,9 @@ void fish_state_release(fish_state *s)
     fish_free(s->ema);
     fish_free(s->best);
     fish_free(s->base);
+    fish_free(s->best_buffers);
     fish_free(s->gen);
-    s->master = s->m = s->v = s->ema = s->best = s->base = NULL;
+    s->master = s->m = s->v = s->ema = s->best = s->base = s->best_buffers = NULL;
     s->gen = NULL;
 }
 
@@ -42,6 +43,39 @@ void fish_read_weights(const fish_run *run, float *to)
     }
 }
 
+size_t fish_count_buffers(const fish_run *run)
+{
+    size_t n = 0;
+
+    for (uint32_t p = 0; p < run->model->n_params; p++)
+        n += run->model->params[p].role == FISH_BUFFER ? run->model->params[p].n : 0;
+    return n;
+}
+
+void fish_read_buffers(const fish_run *run, float *to)
+{
+    for (uint32_t p = 0; p < run->model->n_params; p++) {
+        const fish_param *param = &run->model->params[p];
+
+        if (param->role != FISH_BUFFER)
+            continue;
+        memcpy(to, param->w, param->n * sizeof *to);
+        to += param->n;
+    }
+}
+
+void fish_write_buffers(const fish_run *run, const float *from)
+{
+    for (uint32_t p = 0; p < run->model->n_params; p++) {
+        const fish_param *param = &run->model->params[p];
+
+        if (param->role != FISH_BUFFER)
+            continue;
+        memcpy(param->w, from, param->n * sizeof *from);
+        from += param->n;
+    }
+}
+
 /* A vector that starts with the model's weights, or NULL. */
 static float *weights_now(const fish_run *run)
 {
@@ -52,6 +86,15 @@ static float *weights_now(const fish_run *run)
     return x;
 }
 
+static float *buffers_now(const fish_run *run)
+{
+    float *x = fish_alloc(fish_count_buffers(run), sizeof *x);
+
+    if (x)
+        fish_read_buffers(run, x);
+    return x;
+}
+
 fmp_status fish_state_init(fish_run *run, fmp_error *err)
 {
     fish_state *s = &run->state;
@@ -59,6 +102,7 @@ fmp_status fish_state_init(fish_run *run, fmp_error *err)
     const size_t n = s->tracked.n;
     const bool adamw = o->optimizer == FISH_ADAMW;
     const bool dense = !adamw && o->reference_leak;
+    const bool buffers = o->patience && o->batch_norm;
 
     s->master = weights_now(run);
     s->m = dense ? NULL : fish_calloc(n, sizeof *s->m);
@@ -66,11 +110,13 @@ fmp_status fish_state_init(fish_run *run, fmp_error *err)
     s->ema = o->ema > 0 ? weights_now(run) : NULL;
     s->best = o->patience ? weights_now(run) : NULL;
     s->base = o->value_bits ? weights_now(run) : NULL;
+    s->best_buffers = buffers ? buffers_now(run) : NULL;
     s->gen = o->refresh_epochs ? fish_calloc(n, sizeof *s->gen) : NULL;
     s->n_born = 1;
     s->born[0] = 0;
     if (!s->master || (!dense && !s->m) || (adamw && !s->v) || (o->ema > 0 && !s->ema) ||
-        (o->patience && !s->best) || (o->value_bits && !s->base) || (o->refresh_epochs && !s->gen))
+        (o->patience && !s->best) || (o->value_bits && !s->base) || (buffers && !s->best_buffers) ||
+        (o->refresh_epochs && !s->gen))
         return no_memory(run, err);
     return FMP_OK;
 }
@@ -126,7 +172,7 @@ fmp_status fish_state_track(fish_run *run, const fish_selection *more, fmp_error
     fmp_status st;
 
     s.tracked = (fish_selection){.n_params = 0};
-    s.master = s.m = s.v = s.ema = s.best = s.base = NULL;
+    s.master = s.m = s.v = s.ema = s.best = s.base = s.best_buffers = NULL;
     s.gen = NULL;
     st = fish_selection_union(run->model, &old->tracked, more, &s.tracked, err);
     if (st)
@@ -150,6 +196,8 @@ fmp_status fish_state_track(fish_run *run, const fish_selection *more, fmp_error
         (old->best && !s.best) || (old->base && !s.base) || !s.gen)
         goto fail;
     fish_free(now);
+    s.best_buffers = old->best_buffers;
+    run->state.best_buffers = NULL;
     fish_state_release(&run->state);
     run->state = s;
     return FMP_OK;

@@ -45,13 +45,14 @@ static void release_work(fish_run *run)
     fish_free(s->ema);
     fish_free(s->best);
     fish_free(s->base);
+    fish_free(s->best_buffers);
     fish_free(s->gen);
     run->dense_v = NULL;
     run->g = run->tracked_g = run->outputs = NULL;
     run->chunks = NULL;
     run->order = NULL;
     run->losses = NULL;
-    s->master = s->m = s->v = s->ema = s->best = s->base = NULL;
+    s->master = s->m = s->v = s->ema = s->best = s->base = s->best_buffers = NULL;
     s->gen = NULL;
 }
 
@@ -233,6 +234,8 @@ static void judge(fish_run *run, const fish_metrics *metrics)
 
     if (first || metric > s->best_metric) {
         fish_read_weights(run, s->best);
+        if (s->best_buffers)
+            fish_read_buffers(run, s->best_buffers);
         s->best_metric = metric;
         s->best_rounded = rounded;
         s->has_best = true;
@@ -340,6 +343,8 @@ static void settle(fish_run *run)
         fish_write_weights(run, s->best, s->best_rounded ? 0 : n_bits);
     else
         fish_write_weights(run, s->ema ? s->ema : s->master, n_bits);
+    if (s->has_best && s->best_buffers)
+        fish_write_buffers(run, s->best_buffers);
 }
 
 static fmp_status check_finite(const fish_run *run, fmp_error *err)

@@ -459,6 +459,25 @@ static void records_may_lie_anywhere(void **state)
     free(text);
 }
 
+/* A last line of spaces fills the reader's buffer: ASan sees a byte read behind it. */
+static void blank_lines_end_with_the_buffer(void **state)
+{
+    const size_t len = (size_t)1 << 16;
+    char *text = malloc(len);
+    fish_data *d;
+    fmp_error err;
+    int n;
+
+    (void)state;
+    assert_non_null(text);
+    n = snprintf(text, len, "{\"text\": \"one\", \"label\": \"x\"}\n");
+    memset(text + n, ' ', len - (size_t)n);
+    assert_status(try_open(scratch_file("blank.jsonl", text, len), NULL, &d, &err), FMP_OK, &err);
+    assert_int_equal(fish_data_count(d), 1);
+    fish_data_free(d);
+    free(text);
+}
+
 static void records_have_a_limit(void **state)
 {
     const size_t len = ((size_t)16 << 20) + 100;
@@ -653,6 +672,7 @@ int main(void)
         cmocka_unit_test(digest_is_of_all_bytes),
         cmocka_unit_test(texts_are_cut_at_max_tokens),
         cmocka_unit_test(records_may_lie_anywhere),
+        cmocka_unit_test(blank_lines_end_with_the_buffer),
         cmocka_unit_test(records_have_a_limit),
         cmocka_unit_test(changed_files_are_noticed),
         cmocka_unit_test(every_truncation_is_an_error_or_whole),

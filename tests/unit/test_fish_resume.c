@@ -262,6 +262,8 @@ static void options_without_sense(void **state)
     x = basic, x.value_bits = 25, expect_clash(&w, &x, "value bits");
     x = basic, x.value_phase = 2, expect_clash(&w, &x, "value phase");
     x = basic, x.reference_leak = true, x.ema = 0.5, expect_clash(&w, &x, "leak");
+    x = basic, x.reference_leak = true, x.moments = FISH_MOMENTS_RESET;
+    expect_clash(&w, &x, "resets no moments");
     x = basic, x.batch_size = 1 << 20, x.accumulate = 1 << 20, expect_clash(&w, &x, "accumulate");
     x = basic, x.refresh_epochs = 1;
     m = world_model(&w);
@@ -370,10 +372,10 @@ static void senseless_checkpoints(void **state)
         size_t at;
         uint32_t value;
         size_t width;
-    } lies[] = {{"indices", 4, 0, 4},        {"indices", 0, 1 << 20, 4},
-                {"counts", 0, 1 << 20, 4},   {"counts", 0, 1, 4},
-                {"born", 0, 1000, 4},        {"generation", 0, 0x123, 2},
-                {"generation", 2, 0x8123, 2}};
+    } lies[] = {{"indices", 4, 0, 4},         {"indices", 0, 1 << 20, 4},
+                {"counts", 0, 1 << 20, 4},    {"counts", 0, 1, 4},
+                {"born", 0, 1000, 4},         {"generation", 0, 0x123, 2},
+                {"generation", 2, 0x8123, 2}, {"generation", 0, 0xffff, 2}};
     fish_train_options o = variant(4);
     fish_model *base = NULL;
     char *bytes;

@@ -393,7 +393,7 @@ static double accuracy_of(const world *w, const fish_model *m)
     return metrics.accuracy;
 }
 
-static void early_stopping_keeps_the_best(void **state)
+static void keeps_the_best(const char *kind, bool batch_norm)
 {
     fish_train_options o = basic;
     fish_model *base = NULL;
@@ -401,14 +401,14 @@ static void early_stopping_keeps_the_best(void **state)
     seen s = {0};
     world w;
 
-    (void)state;
+    o.batch_norm = batch_norm;
     o.epochs = 200;
     o.lr = 0.3; /* far too high */
     o.patience = 3;
     o.eval_every = 2;
     o.report = look;
     o.ctx = &s;
-    world_open(&w, "mlp", "F32", 17, &base);
+    world_open(&w, kind, "F32", 17, &base);
     m = world_trained(&w, &w.mask, 1, &o);
     assert_in_range(s.n_steps, 6, 200 * 6 - 1);
     assert_int_equal(s.n_steps, 2 * s.n_valid);
@@ -416,6 +416,14 @@ static void early_stopping_keeps_the_best(void **state)
     assert_true(accuracy_of(&w, m) == s.best);
     fish_model_free(m);
     world_close(&w, base);
+}
+
+/* Running statistics belong to the best weights too. */
+static void early_stopping_keeps_the_best(void **state)
+{
+    (void)state;
+    keeps_the_best("mlp", false);
+    keeps_the_best("resnet", true);
 }
 
 /* base + patch, through the patch library, is the model that was trained. */

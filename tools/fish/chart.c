@@ -108,6 +108,8 @@ static void loss_line(FILE *f, const chart_point *points, size_t n, double last,
 
     fputs("<polyline fill=\"none\" stroke=\"var(--a)\" stroke-width=\"1.5\" points=\"", f);
     for (size_t i = 0; i < n; i++) {
+        if (!isnan(points[i].metric)) /* an evaluation: no loss of its own */
+            continue;
         mean += 0.1 * (points[i].loss - mean);
         if (n > 1000 && i % (n / 500))
             continue;
@@ -191,10 +193,12 @@ static void heat_add(heat *h, const fish_mask_tensor *t)
     h->all[row * h->cap + column] += t->n_elements;
 }
 
+#define CELLS_TOP 250 /* below the slanted names of columns */
+
 static void heat_cells(FILE *f, const heat *h, double least)
 {
     for (size_t r = 0; r < h->n_rows; r++) {
-        fprintf(f, "<text x=\"150\" y=\"%zu\" text-anchor=\"end\">", 220 + r * 22 + 15);
+        fprintf(f, "<text x=\"150\" y=\"%zu\" text-anchor=\"end\">", CELLS_TOP + r * 22 + 15);
         put_text(f, h->rows[r]);
         fputs("</text>", f);
         for (size_t c = 0; c < h->n_columns; c++) {
@@ -207,7 +211,7 @@ static void heat_cells(FILE *f, const heat *h, double least)
             fprintf(f,
                     "<rect x=\"%zu\" y=\"%zu\" width=\"20\" height=\"20\" stroke=\"var(--grid)\" "
                     "fill=\"var(--b)\" fill-opacity=\"%.3f\"><title>",
-                    160 + c * 22, 220 + r * 22, warm < 0.04 && share > 0 ? 0.04 : warm);
+                    160 + c * 22, CELLS_TOP + r * 22, warm < 0.04 && share > 0 ? 0.04 : warm);
             put_text(f, h->rows[r]);
             fputs(" ", f);
             put_text(f, h->columns[c]);
@@ -215,9 +219,12 @@ static void heat_cells(FILE *f, const heat *h, double least)
         }
         fputc('\n', f);
     }
+    fprintf(f,
+            "<text x=\"160\" y=\"%zu\">full colour: all; on a log scale down to 0.001%%</text>\n",
+            CELLS_TOP + h->n_rows * 22 + 20);
     for (size_t c = 0; c < h->n_columns; c++) {
-        fprintf(f, "<text transform=\"translate(%zu 212) rotate(-60)\" font-size=\"10\">",
-                174 + c * 22);
+        fprintf(f, "<text transform=\"translate(%zu %d) rotate(-60)\" font-size=\"10\">",
+                174 + c * 22, CELLS_TOP - 8);
         put_text(f, h->columns[c]);
         fputs("</text>\n", f);
     }
@@ -236,7 +243,7 @@ bool chart_heat(const char *path, const char *title, const fish_mask *mask)
     memset(h.all, 0, (size_t)h.cap * h.cap * sizeof *h.all);
     for (uint32_t i = 0; i < mask->n_tensors; i++)
         heat_add(&h, &mask->tensors[i]);
-    f = begin(path, title, (int)(h.n_columns * 22) + 280, (int)(h.n_rows * 22) + 240);
+    f = begin(path, title, (int)(h.n_columns * 22) + 280, (int)(h.n_rows * 22) + CELLS_TOP + 40);
     good = f != NULL;
     if (f) {
         heat_cells(f, &h, least);

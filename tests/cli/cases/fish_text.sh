@@ -1,0 +1,37 @@
+# needs: fmpatch-fish
+# needs: fmpatch-mask
+# A model for texts, from random weights to a patch over a patch.
+task bert base --dropout 0
+task texts train.csv
+task texts test.jsonl --seed 2
+t fmpatch fish init base/config.json base -f
+t fmpatch fish fisher -q base/model.safetensors train.csv -o s.safetensors --estimator expected
+t fmpatch mask -q s.safetensors --ratio 0.5 -o m.fmp
+t fmpatch fish train -q base/model.safetensors train.csv --mask m.fmp --epochs 30 --lr 0.01 \
+    --valid test.jsonl --eval-every 60 -o p.fmp
+t fmpatch verify p.fmp --base base/model.safetensors
+t fmpatch fish eval base/model.safetensors p.fmp test.jsonl --confusion >eval.txt
+cut -f 1 eval.txt
+awk '$1 == "accuracy" { print $2 > 0.9 ? "learnt" : "not learnt" }' eval.txt
+mkdir tuned
+cp base/config.json base/vocab.txt tuned
+t fmpatch apply -q base/model.safetensors p.fmp -o tuned/model.safetensors
+fmpatch fish eval tuned/model.safetensors test.jsonl --confusion | cmp - eval.txt
+
+# A second patch, made from the patched model: both in memory are what both on disk are.
+task texts more.tsv --seed 3
+t fmpatch fish train -q tuned/model.safetensors more.tsv --ratio 0.02 --samples 32 --steps 10 -o q.fmp
+t fmpatch apply -q base/model.safetensors p.fmp q.fmp -o twice.safetensors
+fmpatch fish predict base/model.safetensors p.fmp q.fmp test.jsonl --json >a.txt
+mkdir twice
+cp base/config.json base/vocab.txt twice
+mv twice.safetensors twice/model.safetensors
+fmpatch fish predict twice/model.safetensors test.jsonl --json | python3 -c '
+import json, sys
+a = [json.loads(line) for line in open("a.txt")]
+b = [json.loads(line) for line in sys.stdin]
+print(len(a), a == b, sorted(a[0]), sorted({x["label"] for x in a}))'
+t fmpatch fish eval base/model.safetensors q.fmp test.jsonl
+t fmpatch fish eval base/model.safetensors q.fmp p.fmp test.jsonl
+t fmpatch revert -q twice/model.safetensors q.fmp -o back.safetensors
+cmp back.safetensors tuned/model.safetensors
