@@ -264,13 +264,24 @@ void opts_release(const command *cmd, void *args)
 /* ---- help -------------------------------------------------------------------------------------
  */
 
+/* How much of a word of `len` bytes goes on a line of `room`: all, or up to a '|' that fits. */
+static size_t fitting_part(const char *word, size_t len, size_t room)
+{
+    size_t part = len > room ? room : len;
+
+    while (part < len && part && word[part - 1] != '|')
+        part--;
+    return part ? part : len;
+}
+
 /* Prints `text` in lines that start in column `indent` and stay within HELP_WIDTH; the first line
  * has been begun and stands at column `at`. */
 static void print_wrapped(FILE *to, const char *text, size_t at, size_t indent)
 {
     while (*text) {
         const size_t more = strspn(text, " "); /* spaces beyond the one between two words */
-        const size_t len = strcspn(text + more, " \n");
+        const size_t len =
+            fitting_part(text + more, strcspn(text + more, " \n"), HELP_WIDTH - indent);
 
         if (at > indent && at + 1 + more + len > HELP_WIDTH) {
             fputc('\n', to);
@@ -290,7 +301,7 @@ static void print_wrapped(FILE *to, const char *text, size_t at, size_t indent)
             fputc('\n', to);
             at = 0;
         }
-        text += *text != '\0';
+        text += *text == ' ' || *text == '\n';
     }
     fputc('\n', to);
 }

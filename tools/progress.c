@@ -18,6 +18,7 @@
 #define NS_PER_DRAW  (NS_PER_S / 10)
 #define NS_TO_SETTLE (NS_PER_S / 2) /* no rate before this */
 
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
 static volatile sig_atomic_t caught;
 
 static struct {
@@ -37,7 +38,6 @@ static void on_signal(int sig)
 
 void progress_catch_signals(void)
 {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, old;
 
     sigemptyset(&act.sa_mask);
@@ -45,6 +45,18 @@ void progress_catch_signals(void)
         if (!sigaction(signals[i], NULL, &old) && old.sa_handler != SIG_IGN)
             sigaction(signals[i], &act, NULL);
     }
+}
+
+void progress_release_signals(void)
+{
+    struct sigaction act = {.sa_handler = SIG_DFL}, old;
+
+    sigemptyset(&act.sa_mask);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        if (!sigaction(signals[i], NULL, &old) && old.sa_handler == on_signal)
+            sigaction(signals[i], &act, NULL);
+    }
+    progress_reraise();
 }
 
 int progress_signal(void)
@@ -123,7 +135,7 @@ static bool on_progress(void *ctx, uint64_t done, uint64_t total)
     return false;
 }
 
-static bool is_wanted(const common_args *common)
+bool progress_is_wanted(const common_args *common)
 {
     const char *term = getenv("TERM");
 
@@ -136,7 +148,7 @@ fmp_progress progress_start(const common_args *common, const char *what)
     const int64_t t = now();
 
     line.what = what;
-    line.visible = is_wanted(common);
+    line.visible = progress_is_wanted(common);
     line.start = t;
     line.last = t; /* what takes less than a tenth of a second draws nothing */
     return (fmp_progress){.fn = on_progress};

@@ -5,7 +5,8 @@ usage: bench/fish/run.py [--build DIR] [--data DIR] [--work DIR] [--threads N] [
 
 Experiments: spam debian images samples estimators refresh leak storage scale; 'all' runs each.  Data
 come from bench/fish/prepare_data.py.  Each experiment writes its Markdown and SVG to
-bench/fish/results/ and its raw numbers beside them as JSON.  Seeds are fixed; a learning rate is
+bench/fish/results/ and its raw numbers beside them as JSON; 'report' joins them into RESULTS.md, behind what
+READING.md says of them.  Seeds are fixed; a learning rate is
 chosen for each method on validation data with a seed of its own.  --quick: one seed, few steps, to see
 that everything runs; its tables say so.
 """
@@ -305,7 +306,7 @@ def experiment_images(bench, args):
     sweep(bench, args, image_task(bench, args, "mlp"), [(m, r) for r in ratios for m in methods], "mlp",
           "MLP 784-2048-512-32-10 pre-trained on Fashion-MNIST, adapted to handwritten digits, 200 steps of 32.\n\n")
     sweep(bench, args, image_task(bench, args, "resnet"),
-          [(m, r) for r in ratios if r >= 0.005 for m in ("fish", "gradient", "random", "bias")], "resnet",
+          [(m, r) for r in ratios if r >= 0.005 for m in ("fish", "random", "bias")], "resnet",
           "ResNet (4 basic blocks, 32 to 256 channels, 1.2 million weights) pre-trained on Fashion-MNIST, adapted to "
           "handwritten digits, 200 steps of 32.  Below 0.5 % the head alone is larger than the budget.\n\n")
 
@@ -349,13 +350,13 @@ def experiment_estimators(bench, args):
 
 def experiment_refresh(bench, args):
     """From scratch: the mask fixed, or chosen anew every 1, 2, 4 epochs."""
-    fashion = os.path.join(bench.data, "fashion")
-    train, valid, test = (find(fashion, part, "images") for part in ("train", "valid", "test"))
-    base = new_model(bench, "scratch", MLP, 3)
-    epochs = 1 if args.quick else 4
+    digits = os.path.join(bench.data, "digits")
+    train, valid, test = (find(digits, part, "images") for part in ("train", "valid", "test"))
+    base = new_model(bench, "scratch", dict(MLP, sizes=[784, 256, 32, 10]), 3)
+    epochs = 1 if args.quick else 16
     options = ["--batch", 128, "--epochs", epochs, "--optimizer", "sgd", "--nesterov", "--weight-decay", 5e-4]
     rows, raw = [], []
-    grid = (0.1,) if args.quick else (0.03, 0.1)
+    grid = (0.1,) if args.quick else (0.03, 0.1, 0.3)
     for ratio in (0.02,) if args.quick else (0.005, 0.02, 0.1):
         for every in (0, 1) if args.quick else (0, 4, 2, 1):
             def one(seed, lr, held_out):
@@ -380,7 +381,7 @@ def experiment_refresh(bench, args):
             rows.append(["%g %%" % (100 * ratio), "fixed" if not every else "every %d" % every, "%g" % lr,
                          percent([a for _, a in got]), "{:,.0f}".format(size)])
             raw.append({"ratio": ratio, "every": every, "lr": lr, "tried": tried, "test": [a for _, a in got], "bytes": size})
-    save(args, "refresh", "MLP on Fashion-MNIST from random weights, SGD with Nesterov momentum, %d epochs in "
+    save(args, "refresh", "MLP 784-256-32-10 on handwritten digits from random weights, SGD with Nesterov momentum, %d epochs of 6,991 in "
          "batches of 128.  Each patch was applied and its result held to its digests.\n\n" % epochs
          + table(["weights a mask", "mask", "learning rate", "test accuracy, %", "patch, bytes"], rows), raw)
 
@@ -551,6 +552,25 @@ def experiment_scale(bench, args):
          + table(["shapes", "scores", "int(P x 0.005)", "selected", "seconds", "peak RSS, MiB", "mask file, bytes"], rows), raw)
 
 
+HEADINGS = {"spam": "Spam e-mail", "debian": "Sections of Debian packages (R1)", "mlp": "Images, MLP (R1)",
+            "resnet": "Images, ResNet (R1)", "samples": "How many examples (R2)", "estimators": "Estimators (R3)",
+            "refresh": "Masks that are chosen anew (R5)", "leak": "Weight decay and moments outside the mask (R6, R7)",
+            "storage": "Sizes of masks (R9)", "scale": "Selection at scale (R10)", "speed": "Speed and memory beside PyTorch"}
+
+
+def write_report():
+    """bench/fish/RESULTS.md: what the tables say, then the tables."""
+    with open(os.path.join(ROOT, "bench", "fish", "READING.md"), encoding="utf-8") as f:
+        parts = [f.read()]
+    for name, heading in HEADINGS.items():
+        path = os.path.join(RESULTS, name + ".md")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as f:
+                parts.append("## %s\n\n%s" % (heading, f.read().replace("](", "](results/")))
+    with open(os.path.join(ROOT, "bench", "fish", "RESULTS.md"), "w", encoding="utf-8") as f:
+        f.write("\n".join(parts))
+
+
 EXPERIMENTS = {k[len("experiment_"):]: v for k, v in list(globals().items()) if k.startswith("experiment_")}
 
 
@@ -562,12 +582,14 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--value-bits", type=int, default=3)
     p.add_argument("--quick", action="store_true")
-    p.add_argument("experiments", nargs="+", choices=sorted(EXPERIMENTS) + ["all"])
+    p.add_argument("experiments", nargs="+", choices=sorted(EXPERIMENTS) + ["all", "report"])
     args = p.parse_args()
     bench = Bench(args.build, args.data, args.work, args.threads)
     os.makedirs(RESULTS, exist_ok=True)
     for name in sorted(EXPERIMENTS) if "all" in args.experiments else args.experiments:
-        EXPERIMENTS[name](bench, args)
+        if name != "report":
+            EXPERIMENTS[name](bench, args)
+    write_report()
 
 
 if __name__ == "__main__":

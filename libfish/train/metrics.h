@@ -28,7 +28,7 @@ FMP_NODISCARD fmp_status fish_metrics_regress(const float *outputs, const float 
 double fish_metric_main(const fish_metrics *m, bool regression);
 
 /* Outputs of all examples, [count][n_outputs], in order of the data; dropout off.  The same bits
- * for any number of threads. */
+ * for any number of threads.  FMP_ECORRUPT for one that is no finite number. */
 FMP_NODISCARD fmp_status fish_predict(const fish_model *m, const fish_data *d, fish_pool *pool,
                                       float *outputs, fmp_error *err);
 

@@ -2,6 +2,7 @@
  * Outputs of all examples of a data set.  Groups are fixed by the data alone, so the number of
  * threads changes nothing.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +44,11 @@ static fmp_status predict_group(void *ctx, unsigned number, uint64_t item, fmp_e
     st = fish_forward(j->m, w->work, &b, &pass, w->outputs, err);
     if (st)
         return st;
+    for (size_t i = 0; i < n * n_outputs; i++) {
+        if (!isfinite(w->outputs[i]))
+            return fish_fail(err, FMP_ECORRUPT, "example %u: output %zu of the model is %g",
+                             j->order[first + i / n_outputs], i % n_outputs, w->outputs[i]);
+    }
     for (uint32_t e = 0; e < n; e++)
         memcpy(j->outputs + j->order[first + e] * n_outputs, w->outputs + e * n_outputs,
                n_outputs * sizeof *w->outputs);

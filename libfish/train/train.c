@@ -181,6 +181,8 @@ static fmp_status set_up(fish_run *run, const fish_mask *mask, fmp_error *err)
         st = check_fit(run, run->valid, err);
     if (!st && run->o.reference_leak)
         st = check_leak(run, err);
+    if (!st && run->o.batch_norm && !run->model->driver->fold)
+        st = fish_fail(err, FMP_EUSAGE, "training: the model has no batch normalisation");
     if (!st)
         st = bind(run, mask, err);
     if (!st)

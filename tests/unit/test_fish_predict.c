@@ -54,6 +54,24 @@ static void outputs_stand_at_their_example(void **state)
     toy_data_free(d);
 }
 
+static void outputs_are_numbers(void **state)
+{
+    fish_data *d = toy_data(N_OUTPUTS, false);
+    fish_pool *pool = NULL;
+    fmp_error err = {.text = ""};
+    float got[TOY_IMAGES][N_OUTPUTS];
+    toy t;
+
+    (void)state;
+    toy_init(&t, N_OUTPUTS);
+    t.model.params[t.model.n_params - 1].w[0] = NAN;
+    assert_status(fish_pool_new(2, &pool, &err), FMP_OK, &err);
+    assert_status(fish_predict(&t.model, d, pool, &got[0][0], &err), FMP_ECORRUPT, &err);
+    assert_non_null(strstr(err.text, "of the model is nan"));
+    fish_pool_free(pool);
+    toy_data_free(d);
+}
+
 static void every_allocation_may_fail(void **state)
 {
     fish_data *d = toy_data(N_OUTPUTS, false);
@@ -96,6 +114,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outputs_stand_at_their_example),
+        cmocka_unit_test(outputs_are_numbers),
         cmocka_unit_test(every_allocation_may_fail),
     };
 

@@ -8,6 +8,7 @@
 
 #include "fish/session.h"
 #include "fish/verbs.h"
+#include "progress.h"
 #include "report.h"
 #include "textutil.h"
 
@@ -40,6 +41,38 @@ static const opt_entry predict_options[] = {
     {0},
 };
 
+/*
+ * Where no patch names the classes, those of the data are numbered in their order, as in training.
+ * That is right when all of them occur; when some do not, their names must be the numbers.
+ */
+static int check_classes(session *s, const char *path)
+{
+    const uint32_t n = fish_data_n_classes(s->data);
+    const uint32_t n_outputs = s->model->n_outputs;
+    bool numbers = true;
+
+    if (n > n_outputs || s->n_classes > n_outputs)
+        return report_usage("%s: %u classes, but the model has %u outputs", path, n, n_outputs);
+    if (n == n_outputs)
+        return FMP_OK;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t number;
+
+        numbers = numbers && text_number(fish_data_class(s->data, i), &number);
+    }
+    if (!numbers)
+        return report_usage("%s: %u classes, but the model has %u outputs, and no patch names them",
+                            path, n, n_outputs);
+    s->classes = text_alloc(n_outputs * sizeof *s->classes);
+    while (s->n_classes < n_outputs) {
+        s->classes[s->n_classes] = text_format("%" PRIu32, s->n_classes);
+        s->n_classes++;
+    }
+    fish_data_free(s->data);
+    s->data = NULL;
+    return session_open_data(s, path, NULL, false, &s->data);
+}
+
 /* Base, patches, data, model, outputs.  The last operand is the data. */
 static int open_all(session *s, const eval_args *args, char **operands, size_t n, bool no_labels,
                     float **ret)
@@ -60,9 +93,9 @@ static int open_all(session *s, const eval_args *args, char **operands, size_t n
     status = session_open_model(s, n_outputs);
     if (status)
         return status;
-    if (!no_labels && !s->regression && fish_data_n_classes(s->data) > s->model->n_outputs)
-        return report_usage("%s: %u classes, but the model has %u outputs", operands[n - 1],
-                            fish_data_n_classes(s->data), s->model->n_outputs);
+    status = no_labels || s->regression ? FMP_OK : check_classes(s, operands[n - 1]);
+    if (status)
+        return status;
     if (s->regression && s->model->n_outputs != 1)
         return report_usage("%s: regression, but the model has %u outputs", operands[n - 1],
                             s->model->n_outputs);
@@ -235,6 +268,7 @@ static int run(const command *self, int argc, char **argv)
         session s = {0};
         float *outputs = NULL;
 
+        progress_release_signals();
         status = open_all(&s, &args, operands, n, predict, &outputs);
         if (!status)
             status =

@@ -38,8 +38,13 @@ static int init(const init_args *args, char **operands)
     fmp_error err;
     fmp_status st;
 
+    if (!config && json_error_code(&at) == json_error_cannot_open_file)
+        return report_errno(operands[0]);
     if (!json_is_object(config)) {
-        report_warning("%s: %s", operands[0], config ? "a JSON object is expected" : at.text);
+        if (config)
+            report_warning("%s: a JSON object is expected", operands[0]);
+        else
+            report_warning("%s: line %d: %s", operands[0], at.line, at.text);
         json_decref(config);
         return fmp_exit_status(FMP_ECORRUPT);
     }

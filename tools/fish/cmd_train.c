@@ -236,6 +236,17 @@ static json_t *task_object(const train_work *w)
     return o;
 }
 
+/* Which mask it was: the id of its file. */
+static void set_mask_id(json_t *o, const char *path)
+{
+    fmp_patch *patch = NULL;
+
+    if (fmp_patch_open(path, NULL, &patch, NULL))
+        return; /* gone since it was loaded: the run does not fail for it */
+    report_json_set(o, "mask", report_json_hex(fmp_patch_summarize(patch).id, 32));
+    fmp_patch_close(patch);
+}
+
 static json_t *method_object(const train_work *w)
 {
     const train_args *a = w->args;
@@ -248,18 +259,21 @@ static json_t *method_object(const train_work *w)
         report_json_set(o, "elements", report_json_number(mask->n_elements));
         report_json_set(o, "ratio", session_decimal((double)mask->n / (double)mask->n_elements));
     }
+    if (a->mask)
+        set_mask_id(o, a->mask);
     if (!a->full && !a->mask && !a->scores) {
+        const uint64_t n = a->samples.given ? a->samples.value : 1024;
+        const uint64_t all = fish_data_count(w->s.data);
+
         report_json_set(o, "scores", json_string("fisher, empirical"));
-        report_json_set(o, "samples",
-                        json_integer(a->samples.given ? (json_int_t)a->samples.value : 1024));
+        report_json_set(o, "samples", report_json_number(n < all ? n : all));
     }
     report_json_set(o, "optimizer", json_string(a->optimizer ? "sgd" : "adamw"));
     report_json_set(o, "lr", session_decimal(a->lr.given ? a->lr.value : TRAIN_LR));
     report_json_set(o, "batch", json_integer(a->batch.given ? (json_int_t)a->batch.value : 16));
     report_json_set(o, "steps", json_integer(fish_run_steps(w->run)));
     report_json_set(o, "seed", report_json_number(a->session.seed.value));
-    if (a->value_bits.given)
-        report_json_set(o, "value_bits", json_integer((json_int_t)a->value_bits.value));
+    train_describe(a, o);
     return o;
 }
 

@@ -5,9 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "progress.h"
 
@@ -21,7 +19,7 @@ static double now(void)
 
 void meter_begin(meter *m, const common_args *common, const char *what)
 {
-    *m = (meter){.common = common, .what = what, .start = now()};
+    *m = (meter){.what = what, .wanted = progress_is_wanted(common), .start = now()};
 }
 
 void meter_clear(meter *m)
@@ -39,8 +37,7 @@ void meter_draw(meter *m, uint64_t done, uint64_t total, const char *more)
         meter_clear(m);
         progress_reraise();
     }
-    if (m->common->quiet || m->common->no_progress || getenv("FMPATCH_NO_PROGRESS") ||
-        !isatty(STDERR_FILENO) || (t - m->drawn < 0.1 && done < total))
+    if (!m->wanted || (t - m->drawn < 0.1 && done < total))
         return;
     m->drawn = t;
     m->shown = true;

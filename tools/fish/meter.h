@@ -11,8 +11,8 @@
 #include "opts.h"
 
 typedef struct meter {
-    const common_args *common;
     const char *what;
+    bool wanted;
     bool shown; /* a line stands there */
     double start, drawn, ended;
 } meter;

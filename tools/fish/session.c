@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "report.h"
 #include "textutil.h"
@@ -48,12 +49,25 @@ void session_end(session *s)
     fmp_store_close(s->base);
 }
 
+/* Whether a file can be made where `path` would have it: to be known before hours of training. */
+static int check_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? text_format("%.*s", (int)(slash - path) + 1, path) : text_copy(".");
+    const int status = access(dir, W_OK | X_OK) ? report_errno(dir) : FMP_OK;
+
+    free(dir);
+    return status;
+}
+
 int session_check_output(const char *path, bool force, const char *const *inputs, size_t n)
 {
     struct stat out, in;
 
+    if (!strcmp(path, "-"))
+        return report_usage("-: standard output is not written here; name a file");
     if (lstat(path, &out))
-        return FMP_OK;
+        return check_directory(path);
     if (!force)
         return report_usage("%s: exists already (give -f to replace it)", path);
     for (size_t i = 0; i < n; i++) {
@@ -197,12 +211,14 @@ int session_open_data(session *s, const char *path, const fish_data *like, bool 
         .regression = s->regression,
         .max_tokens = (uint32_t)a->max_tokens.value,
         .no_labels = no_labels,
-        .mean = a->mean.value,
-        .std = a->std.value,
+        .mean = a->mean.given ? a->mean.value : 0.5,
+        .std = a->std.given ? a->std.value : 0.5,
     };
     fmp_error err;
     int status = is_image_file(s, path) ? FMP_OK : need_tokenizer(s);
 
+    if (!status && !(o.std > 0)) /* to the library 0 means the default */
+        status = report_usage("--std: more than 0 is expected");
     for (uint32_t i = 0; i < n_like; i++)
         classes[o.n_classes++] = fish_data_class(like, i);
     for (uint32_t i = 0; i < s->n_classes && !n_like && !s->regression; i++)

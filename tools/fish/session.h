@@ -132,8 +132,8 @@ int session_open_data(session *s, const char *path, const fish_data *like, bool 
 int session_open_model(session *s, uint32_t n_outputs);
 void session_end(session *s);
 
-/* Says whether `path` may be written: it must not be there without `force`, nor ever be one of the
- * inputs, of which some may be NULL. */
+/* Says whether `path` may be written: it must not be "-", nor be there without `force`, nor ever be
+ * one of the inputs, of which some may be NULL. */
 int session_check_output(const char *path, bool force, const char *const *inputs, size_t n);
 
 /* "12.5" as a JSON string: manifests have no decimals. */

@@ -293,14 +293,47 @@ const opt_entry train_option_table[] = {
     {0},
 };
 
+/* What would do nothing, and zeros, which the library takes for the default. */
+static int check_values(const train_args *a)
+{
+    const struct {
+        const char *name;
+        const opt_real *x;
+    } positive[] = {{"lr", &a->lr},
+                    {"epochs", &a->epochs},
+                    {"beta1", &a->beta1},
+                    {"beta2", &a->beta2},
+                    {"value-phase", &a->value_phase}};
+
+    for (size_t i = 0; i < sizeof positive / sizeof positive[0]; i++) {
+        if (positive[i].x->given && !(positive[i].x->value > 0))
+            return report_usage("--%s: more than 0 is expected", positive[i].name);
+    }
+    if (a->optimizer == FISH_ADAMW && (a->momentum.given || a->nesterov))
+        return report_usage("--momentum and --nesterov go with --optimizer sgd");
+    if (a->optimizer == FISH_SGD && (a->beta1.given || a->beta2.given))
+        return report_usage("--beta1 and --beta2 go with --optimizer adamw");
+    if (a->nesterov && a->momentum.given && a->momentum.value <= 0)
+        return report_usage("--nesterov needs momentum");
+    if (a->value_phase.given && !a->value_bits.given)
+        return report_usage("--value-phase goes with --value-bits");
+    if (a->moments && !a->refresh.given)
+        return report_usage("--moments goes with --refresh");
+    if (a->heatmap && a->full)
+        return report_usage("--heatmap needs a mask");
+    return FMP_OK;
+}
+
 int train_check(const train_args *a)
 {
     const int n_masks = (a->mask != NULL) + (a->scores != NULL) + a->full;
 
     if (n_masks > 1)
         return report_usage("--mask, --scores and --full exclude each other");
-    if ((a->mask || a->full) && (a->k.given || a->ratio.given || a->samples.given))
-        return report_usage("--mask and --full leave nothing to -k, --ratio and --samples");
+    if ((a->mask || a->full) && (a->k.given || a->ratio.given))
+        return report_usage("--mask and --full leave nothing to -k and --ratio");
+    if (a->samples.given && !a->refresh.given && n_masks)
+        return report_usage("--mask, --scores and --full leave nothing to --samples");
     if (a->k.given && a->ratio.given)
         return report_usage("-k and --ratio exclude each other");
     if (a->steps.given && a->epochs.given)
@@ -315,7 +348,7 @@ int train_check(const train_args *a)
         return report_usage("--comment is signed and needs --sign");
     if (a->comment && strlen(a->comment) > FMP_COMMENT_MAX)
         return report_usage("--comment: at most %d bytes", FMP_COMMENT_MAX);
-    return FMP_OK;
+    return check_values(a);
 }
 
 fish_train_options train_options(const train_args *a)
@@ -357,4 +390,53 @@ fish_train_options train_options(const train_args *a)
         .checkpoint_every = (uint32_t)a->checkpoint_every.value,
         .stop_after = (uint32_t)a->stop_after.value,
     };
+}
+
+void train_describe(const train_args *a, json_t *method)
+{
+    static const char *const schedules[] = {"linear", "cosine", "constant"};
+    static const char *const moments[] = {"keep", "reset", "leak"};
+    const struct {
+        const char *key;
+        const opt_real *value;
+    } reals[] = {{"weight_decay", &a->weight_decay},
+                 {"momentum", &a->momentum},
+                 {"beta1", &a->beta1},
+                 {"beta2", &a->beta2},
+                 {"clip", &a->clip},
+                 {"ema", &a->ema},
+                 {"label_smoothing", &a->label_smoothing},
+                 {"value_phase", &a->value_phase}};
+    const struct {
+        const char *key;
+        const opt_number *value;
+    } numbers[] = {{"value_bits", &a->value_bits},
+                   {"warmup", &a->warmup},
+                   {"accumulate", &a->accumulate},
+                   {"refresh", &a->refresh},
+                   {"patience", &a->patience}};
+    const struct {
+        const char *key;
+        bool value;
+    } flags[] = {{"nesterov", a->nesterov},
+                 {"no_dropout", a->no_dropout},
+                 {"batch_norm", a->batch_norm},
+                 {"reference_leak", a->reference_leak}};
+
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        if (reals[i].value->given)
+            report_json_set(method, reals[i].key, session_decimal(reals[i].value->value));
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (numbers[i].value->given)
+            report_json_set(method, numbers[i].key, report_json_number(numbers[i].value->value));
+    }
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        if (flags[i].value)
+            report_json_set(method, flags[i].key, json_true());
+    }
+    if (a->schedule)
+        report_json_set(method, "schedule", json_string(schedules[a->schedule]));
+    if (a->refresh.given)
+        report_json_set(method, "moments", json_string(moments[a->moments]));
 }

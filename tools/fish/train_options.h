@@ -43,5 +43,7 @@ extern const opt_entry train_option_table[];
 /* An exit status, after a message when options exclude each other. */
 int train_check(const train_args *a);
 fish_train_options train_options(const train_args *a);
+/* What of the options changes the result and is not the default, into the manifest's method. */
+void train_describe(const train_args *a, json_t *method);
 
 #endif

@@ -2,8 +2,8 @@
 # Data that are not what they should be: one line that names the place, and no output.
 task bert bert
 task mlp mlp
-fmpatch fish init bert/config.json bert -f
-fmpatch fish init mlp/config.json mlp -f
+fmpatch fish init bert/config.json bert -f >name.txt
+fmpatch fish init mlp/config.json mlp -f >name.txt
 task texts good.csv
 text() {
     printf "$1" >"$2"
@@ -56,7 +56,7 @@ image odd-images.npy
 cp train-labels-idx1-ubyte train.idx
 printf '\004' | dd of=train.idx bs=1 seek=8 conv=notrunc 2>dd.txt # a fifth class
 image train-images-idx3-ubyte --labels train.idx
-ls out.fmp* 2>/dev/null
+ls out.fmp* 2>ls.txt || :
 
 # Another error for what is no model at all.
 t fmpatch fish eval none.safetensors good.csv

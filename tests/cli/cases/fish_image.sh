@@ -1,4 +1,6 @@
 # needs: fmpatch-fish
+# mask: "mask": "[0-9a-f]{64}" => "mask": "HEX"
+# mask: blake2b:[0-9a-f]{64} => blake2b:HEX
 # needs: fmpatch-mask
 # A model for images, from random weights to a signed patch, and back.
 key alice
@@ -10,7 +12,8 @@ ls base
 t fmpatch fish fisher -q base/model.safetensors train-images-idx3-ubyte
 t fmpatch mask -q train-images-idx3-ubyte.scores.safetensors --ratio 0.1 -o m.mask.fmp
 t fmpatch fish train -q base/model.safetensors train-images-idx3-ubyte --mask m.mask.fmp --epochs 6 \
-    --lr 0.01 --valid test-images-idx3-ubyte --sign alice.key --comment 'four quarters' --task quarters -o p.fmp
+    --lr 0.01 --valid test-images-idx3-ubyte --task quarters --sign alice.key --comment 'four quarters' \
+    -o p.fmp
 t fmpatch verify p.fmp -p alice.pub --base base/model.safetensors
 fmpatch inspect p.fmp --json >p.json
 python3 -c '
@@ -25,9 +28,9 @@ print(json.dumps(manifest["data"], sort_keys=True, indent=1))
 print(sorted(manifest["metrics"]))'
 
 # The model has learnt, in memory and as a file.
-t fmpatch fish eval base/model.safetensors p.fmp test-images-idx3-ubyte -p alice.pub >eval.txt
+fmpatch fish eval base/model.safetensors p.fmp test-images-idx3-ubyte -p alice.pub >eval.txt
 cut -f 1 eval.txt
-awk '$1 == "accuracy" { print $2 > 0.9 ? "learnt" : "not learnt" }' eval.txt
+awk '$1 == "accuracy" { print($2 > 0.9 ? "learnt" : "not learnt") }' eval.txt
 mkdir tuned
 cp base/config.json tuned
 t fmpatch apply -q base/model.safetensors p.fmp -p alice.pub -o tuned/model.safetensors

@@ -1,4 +1,5 @@
 # needs: fmpatch-fish
+# mask: blake2b:[0-9a-f]{64} => blake2b:HEX
 # Every --json of fmpatch fish is one object with the members that tools/JSON.md names.
 task bert base
 task texts train.csv
@@ -26,7 +27,6 @@ schema fmpatch fish train base/model.safetensors train.csv -k 100 --epochs 2 --v
     --log log.jsonl --curve curve.svg --heatmap heat.svg
 schema fmpatch fish train base/model.safetensors train.csv --full --steps 3 --value-bits 4 -o f.fmp
 schema fmpatch fish eval base/model.safetensors p.fmp test.csv
-schema fmpatch fish eval base/model.safetensors missing.fmp test.csv
 python3 - <<'END'
 import json
 import xml.etree.ElementTree as tree
@@ -39,11 +39,27 @@ for name in ("curve.svg", "heat.svg"):
     print(name, tree.parse(name).getroot().tag)
 END
 
+python3 - <<'END'
+import hashlib
+import json
+data = json.load(open("object.json"))["data"]
+digest = hashlib.blake2b(open("test.csv", "rb").read(), digest_size=32).hexdigest()
+print("digest", data == f"test.csv:blake2b:{digest}")
+END
+schema fmpatch fish eval base/model.safetensors missing.fmp test.csv
+
 # Numbers as labels.
 printf 'text,score\nfree prize,1.5\nmeeting notes,-0.5\nwinner,2\nagenda,0\n' >scores.csv
-schema fmpatch fish train base/model.safetensors scores.csv --regression -k 100 --steps 3 --valid scores.csv -o r.fmp
-schema fmpatch fish eval base/model.safetensors r.fmp scores.csv
-fmpatch fish eval base/model.safetensors r.fmp scores.csv | cut -f 1
-fmpatch fish predict base/model.safetensors r.fmp scores.csv --json | python3 -c '
+python3 -c '
+import json
+config = json.load(open("base/config.json"))
+json.dump({**config, "num_labels": 1}, open("one.json", "w"))'
+fmpatch fish init one.json one >name.txt
+cp base/vocab.txt one
+schema fmpatch fish train one/model.safetensors scores.csv --regression -k 100 --steps 3 \
+    --valid scores.csv -o r.fmp
+schema fmpatch fish eval one/model.safetensors r.fmp scores.csv
+fmpatch fish eval one/model.safetensors r.fmp scores.csv | cut -f 1
+fmpatch fish predict one/model.safetensors r.fmp scores.csv --json | python3 -c '
 import json, sys
 print([" ".join(json.loads(line)) for line in sys.stdin])'

@@ -2,7 +2,8 @@
 # Options that contradict each other, and outputs that are there already, end with 2.
 task mlp base
 task images train
-fmpatch fish init base/config.json base -f
+fmpatch fish init base/config.json base -f >name.txt
+rm name.txt
 base=base/model.safetensors
 data=train-images-idx3-ubyte
 train() {
@@ -64,6 +65,8 @@ for output in $base $data train-labels-idx1-ubyte; do
     t fmpatch fish fisher -q $base $data --labels train-labels-idx1-ubyte -o $output -f
     t fmpatch fish train -q $base $data --labels train-labels-idx1-ubyte --steps 1 -k 200 -o $output -f
 done
+t fmpatch fish fisher -q $base $data -o -
+t fmpatch fish train -q $base $data -k 200 -o -
 cmp $base copy.safetensors
 cmp $data copy
 ls
