@@ -233,6 +233,8 @@ static void add_body(adder *a, bert *c)
     c->embedding_norm = add_norm(a, "embeddings.LayerNorm", c->hidden);
     for (uint32_t i = 0; i < c->n_layers; i++)
         add_layer(a, c, i, &c->layers[i]);
+    if (c->mean)
+        return;
     /* A base without a pooler gets one, as PyTorch would give it; new, it counts as head. */
     c->pooler =
         add_linear(a, "pooler.dense", has_pooler ? FISH_BODY : FISH_HEAD, c->hidden, c->hidden);
@@ -306,6 +308,19 @@ static fmp_status add_parameters(fish_param_loader *l, const json_t *config, ber
     return a.st;
 }
 
+static fmp_status read_pooling(const json_t *config, const char *wanted, bool *ret, fmp_error *err)
+{
+    const json_t *v = json_object_get(config, "pooling");
+    const char *name = wanted ? wanted : v ? json_string_value(v) : "cls";
+
+    *ret = name && !strcmp(name, "mean");
+    if (*ret || (name && !strcmp(name, "cls")))
+        return FMP_OK;
+    return fish_fail(err, wanted ? FMP_EUSAGE : FMP_ECORRUPT,
+                     "pooling: \"cls\" or \"mean\" is expected, found %s",
+                     name ? name : "no string");
+}
+
 fmp_status fish_bert_open(fish_param_loader *l, const json_t *config,
                           const fish_model_options *options, fmp_error *err)
 {
@@ -317,6 +332,8 @@ fmp_status fish_bert_open(fish_param_loader *l, const json_t *config,
     l->model->driver = &driver;
     l->model->config = c;
     st = read_config(config, c, err);
+    if (!st)
+        st = read_pooling(config, options->pooling, &c->mean, err);
     if (st)
         return st;
     c->layers = fish_calloc(c->n_layers, sizeof *c->layers);

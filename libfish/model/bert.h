@@ -29,6 +29,7 @@ typedef struct bert {
     uint32_t n_layers, hidden, heads, intermediate;
     uint32_t vocab, max_position, types;
     bert_activation activation;
+    bool mean; /* the classifier takes the mean of an example's rows; no pooler */
     double eps, dropout, attention_dropout, classifier_dropout;
     uint32_t word, position, type; /* tables: (V, H), (max_position, H), (types, H) */
     bert_norm embedding_norm;

@@ -3,9 +3,9 @@
  * the other, no padding.  A linear layer is one product over all rows; only attention looks at
  * where examples begin.
  *
- * The classifier sees the first row of each example alone.  So the last layer takes queries for
- * those rows only, and everything behind its attention has one row an example; its other rows
- * would reach neither the outputs nor any gradient.
+ * Behind a pooler the classifier sees the first row of each example alone.  So the last layer takes
+ * queries for those rows only, and everything behind its attention has one row an example; its
+ * other rows would reach neither the outputs nor any gradient.  With mean pooling it sees them all.
  *
  * Kept from forward to backward are inputs of products and what LayerNorm and softmax made; what
  * one multiplication brings back (outputs of LayerNorm, of the activation) is made again.
@@ -34,7 +34,7 @@ struct fish_work {
     size_t cap;
     layer_kept *layers;
     float *hat0, *rstd0; /* (R, H), (R) embedding_norm */
-    float *pooled;       /* (n, H) after tanh */
+    float *pooled;       /* (n, H) after tanh, or means */
     float *x, *y;        /* (R, H), scratch: input of a layer, output of its attention_norm */
     float *d, *e;        /* (R, H), scratch: gradients */
     float *first;        /* (n, H), scratch: first rows */
@@ -87,11 +87,15 @@ typedef struct rows_of {
     size_t n;
 } rows_of;
 
+/* Whether only first rows leave this layer. */
+static bool is_short(const bert *c, uint32_t layer)
+{
+    return !c->mean && layer + 1 == c->n_layers;
+}
+
 static rows_of query_rows(const bert *c, const fish_work *w, const fish_batch *b, uint32_t layer)
 {
-    const bool last = layer + 1 == c->n_layers;
-
-    return last ? (rows_of){w->units, b->n} : (rows_of){b->start, b->start[b->n]};
+    return is_short(c, layer) ? (rows_of){w->units, b->n} : (rows_of){b->start, b->start[b->n]};
 }
 
 static void drop_rows(const fish_dropout *d, const fish_batch *b, const uint32_t *start,
@@ -352,7 +356,7 @@ static void layer_forward(const fish_model *m, fish_work *w, const fish_batch *b
     const fish_dropout drop2 = drop_at(w, c->dropout, 3 + 3 * number);
     const float *x = w->x;
 
-    if (number + 1 == c->n_layers) {
+    if (is_short(c, number)) {
         gather_first(b, h, w->x, w->first);
         x = w->first;
     }
@@ -373,6 +377,28 @@ static void layer_forward(const fish_model *m, fish_work *w, const fish_batch *b
     norm(m, &a->output_norm, q.n, l->hat2, l->rstd2, w->x);
 }
 
+/* w->pooled from w->x: the pooler on first rows, or the mean of each example's rows. */
+static void pool(const fish_model *m, fish_work *w, const fish_batch *b)
+{
+    const bert *c = m->config;
+    const size_t h = c->hidden;
+
+    if (!c->mean) {
+        linear(m, &c->pooler, w->x, b->n, w->pooled);
+        fish_tanh(w->pooled, b->n * h);
+        return;
+    }
+    memset(w->pooled, 0, b->n * h * sizeof *w->pooled);
+    for (size_t e = 0; e < b->n; e++) {
+        const float scale = 1.0f / (float)(b->start[e + 1] - b->start[e]);
+
+        for (size_t r = b->start[e]; r < b->start[e + 1]; r++)
+            fish_add(w->pooled + e * h, w->x + r * h, h);
+        for (size_t j = 0; j < h; j++)
+            w->pooled[e * h + j] *= scale;
+    }
+}
+
 fmp_status fish_bert_forward(const fish_model *m, fish_work *w, const fish_batch *b,
                              const fish_pass *pass, float *outputs, fmp_error *err)
 {
@@ -387,8 +413,7 @@ fmp_status fish_bert_forward(const fish_model *m, fish_work *w, const fish_batch
     embed(m, w, b, w->x);
     for (uint32_t i = 0; i < c->n_layers; i++)
         layer_forward(m, w, b, i);
-    linear(m, &c->pooler, w->x, b->n, w->pooled);
-    fish_tanh(w->pooled, b->n * (size_t)c->hidden);
+    pool(m, w, b);
     memcpy(w->x, w->pooled, b->n * (size_t)c->hidden * sizeof *w->x);
     drop_pooled(c, w, b, w->x);
     linear(m, &c->classifier, w->x, b->n, outputs);
@@ -506,7 +531,7 @@ static void attention_backward(back *k, uint32_t number, rows_of q)
     const fish_attention attention = attention_of(k->c, k->w, k->b, number);
     fish_work *w = k->w;
     const size_t rows = k->b->start[k->b->n];
-    const bool last = number + 1 == k->c->n_layers;
+    const bool last = is_short(k->c, number);
     float *dq = w->wide;
     float *dk = dq + rows * k->c->hidden;
     float *dv = dk + rows * k->c->hidden;
@@ -534,6 +559,22 @@ static void attention_backward(back *k, uint32_t number, rows_of q)
     linear_backward(k, &a->value, dv, rows, 1, w->d);
 }
 
+/* w->d from w->e: each row has its share of the mean's gradient. */
+static void mean_backward(const back *k)
+{
+    fish_work *w = k->w;
+    const size_t h = k->c->hidden;
+
+    for (size_t e = 0; e < k->b->n; e++) {
+        const float scale = 1.0f / (float)(k->b->start[e + 1] - k->b->start[e]);
+
+        for (size_t r = k->b->start[e]; r < k->b->start[e + 1]; r++) {
+            for (size_t j = 0; j < h; j++)
+                w->d[r * h + j] = w->e[e * h + j] * scale;
+        }
+    }
+}
+
 /* w->d: the gradient of the last layer's output. */
 static void head_backward(back *k, const float *d_outputs)
 {
@@ -546,6 +587,10 @@ static void head_backward(back *k, const float *d_outputs)
     pass_linear(k, &c->classifier, d_outputs, w->x, w->units);
     linear_backward(k, &c->classifier, d_outputs, k->b->n, 0, w->e);
     drop_pooled(c, w, k->b, w->e);
+    if (c->mean) {
+        mean_backward(k);
+        return;
+    }
     fish_tanh_backward(w->pooled, w->e, n);
     norm_again(k->m, &c->layers[c->n_layers - 1].output_norm, k->b->n,
                w->layers[c->n_layers - 1].hat2, w->x);

@@ -72,6 +72,9 @@ typedef struct fish_model_options {
     const char *config_path; /* NULL: config.json beside the checkpoint */
     uint32_t n_outputs;      /* classes, or 1 for regression; 0: as the checkpoint's own head has */
     uint64_t seed;           /* of added parameters */
+    const char *pooling;     /* of texts: "cls", BertForSequenceClassification's pooler on the first
+                                token, or "mean" of all tokens, as sentence encoders are trained;
+                                NULL: config.json's "pooling", else cls */
     const char *head;        /* NULL: the model's own ("classifier.weight", "fc.weight", ...) */
 } fish_model_options;
 

@@ -313,6 +313,52 @@ fmp_status fish_model_digest(const fish_model *m, char ret[FISH_DIGEST_HEX], fmp
     return FMP_OK;
 }
 
+#define N_VIEWED 8u
+
+/* Labels and lengths of all examples, and tokens or pixels of those in b. */
+static void hash_view(crypto_generichash_state *h, const fish_data *d, const fish_batch *b)
+{
+    const size_t n_tokens = b->ids ? b->start[b->n] : 0;
+    uint32_t chw[3] = {0, 0, 0};
+
+    for (uint32_t i = 0; i < fish_data_count(d); i++) {
+        const float value = fish_data_value(d, i);
+
+        hash_number(h, (uint64_t)(uint32_t)fish_data_label(d, i) << 32 | fish_data_length(d, i));
+        crypto_generichash_update(h, (const uint8_t *)&value, sizeof value);
+    }
+    if (b->pixels)
+        fish_data_image_shape(d, chw);
+    if (n_tokens) {
+        crypto_generichash_update(h, (const uint8_t *)b->ids, n_tokens * sizeof *b->ids);
+        crypto_generichash_update(h, (const uint8_t *)b->types, n_tokens * sizeof *b->types);
+    }
+    if (b->pixels)
+        crypto_generichash_update(h, (const uint8_t *)b->pixels,
+                                  (size_t)b->n * chw[0] * chw[1] * chw[2] * sizeof *b->pixels);
+}
+
+fmp_status fish_view_digest(const fish_data *d, char ret[FISH_DIGEST_HEX], fmp_error *err)
+{
+    const uint32_t n = fish_data_count(d) < N_VIEWED ? fish_data_count(d) : N_VIEWED;
+    fish_batch_buf *buf = fish_batch_buf_new();
+    uint32_t first[N_VIEWED];
+    crypto_generichash_state h;
+    fish_batch b;
+    fmp_status st = buf ? start(&h, err) : no_memory(err);
+
+    for (uint32_t i = 0; i < n; i++)
+        first[i] = i;
+    if (!st)
+        st = fish_batch_fill(buf, d, first, n, &b, err);
+    if (!st) {
+        hash_view(&h, d, &b);
+        finish(&h, ret);
+    }
+    fish_batch_buf_free(buf);
+    return st;
+}
+
 /* ---- back to a mask ---------------------------------------------------------------------------
  */
 

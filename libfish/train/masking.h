@@ -56,6 +56,10 @@ FMP_NODISCARD fmp_status fish_selection_digest(const fish_selection *s, const fi
                                                char ret[FISH_DIGEST_HEX], fmp_error *err);
 FMP_NODISCARD fmp_status fish_model_digest(const fish_model *m, char ret[FISH_DIGEST_HEX],
                                            fmp_error *err);
+/* Of what a run sees of data, which columns, limits and scaling change though the files stay:
+ * labels and lengths, and the first examples as the model takes them. */
+FMP_NODISCARD fmp_status fish_view_digest(const fish_data *d, char ret[FISH_DIGEST_HEX],
+                                          fmp_error *err);
 
 /* The selection as a mask of the model's tensors.  To be freed with fish_selection_mask_free(). */
 FMP_NODISCARD fmp_status fish_selection_mask(const fish_selection *s, const fish_model *m,

@@ -88,6 +88,8 @@ static json_t *settings(const fish_run *run)
     json_object_set_new(o, "training data", json_string(fish_data_digest(run->train)));
     json_object_set_new(o, "validation data",
                         json_string(run->valid ? fish_data_digest(run->valid) : "none"));
+    json_object_set_new(o, "view of training data", json_string(run->train_view));
+    json_object_set_new(o, "view of validation data", json_string(run->valid_view));
     json_object_set_new(o, "mask", json_string(run->mask_digest));
     json_object_set_new(o, "model", json_string(run->model_digest));
     return o;

@@ -66,6 +66,7 @@ struct fish_run {
     double *losses;                                                   /* of a step's examples */
     float *outputs;                                                   /* of the validation data */
     char mask_digest[FISH_DIGEST_HEX], model_digest[FISH_DIGEST_HEX]; /* with checkpoint */
+    char train_view[FISH_DIGEST_HEX], valid_view[FISH_DIGEST_HEX];    /* likewise */
     fish_mask *mask;                                                  /* the last one */
     bool has_mask;
     bool finished;

@@ -168,6 +168,10 @@ static fmp_status bind(fish_run *run, const fish_mask *mask, fmp_error *err)
         st = fish_selection_digest(tracked, run->model, run->mask_digest, err);
     if (!st && run->o.checkpoint)
         st = fish_model_digest(run->model, run->model_digest, err);
+    if (!st && run->o.checkpoint)
+        st = fish_view_digest(run->train, run->train_view, err);
+    if (!st && run->o.checkpoint && run->valid)
+        st = fish_view_digest(run->valid, run->valid_view, err);
     return st;
 }
 

@@ -110,6 +110,8 @@ static inline fish_model *make_tiny(const char *more)
         const bool gain = strstr(golden[t].name, "LayerNorm.weight");
         fish_param *p = find_param(m, plain(golden[t].name));
 
+        if (!p && strstr(golden[t].name, "pooler"))
+            continue; /* mean pooling has none */
         assert_non_null(p);
         for (size_t i = 0; i < p->n; i++)
             p->w[i] = value(t, i) + (gain ? 1.0f : 0.0f);

@@ -110,6 +110,8 @@ static void gradients_are_differences(void **state)
     check_differences(", \"num_attention_heads\": 4, \"intermediate_size\": 32", &evaluate);
     check_differences(dropout, &train);
     check_differences(", \"classifier_dropout\": 0.5, \"hidden_act\": \"gelu_new\"", &train);
+    check_differences(", \"pooling\": \"mean\"", &evaluate);
+    check_differences(", \"pooling\": \"mean\", \"classifier_dropout\": 0.5", &train);
 }
 
 /* ---- promises of the passes -------------------------------------------------------------------

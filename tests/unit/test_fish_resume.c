@@ -247,6 +247,34 @@ static void another_run_is_refused(void **state)
     world_close(&w, base);
 }
 
+/* The same files, but texts are cut earlier, or pixels scaled in another way. */
+static void another_view_is_refused(void **state)
+{
+    fish_data_options options = {.format = "idx", .labels_path = "toy-labels.idx", .std = 0.25};
+    fish_train_options o = basic;
+    fish_model *base = NULL;
+    fmp_error err = {.text = ""};
+    world w;
+
+    (void)state;
+    o.checkpoint = CHECKPOINT;
+    o.stop_after = 2;
+    for (int texts = 0; texts < 2; texts++) {
+        world_open(&w, texts ? "bert" : "mlp", "F32", 17, &base);
+        fish_model_free(world_trained(&w, &w.mask, 1, &o));
+        fish_data_free(w.data);
+        if (texts)
+            options =
+                (fish_data_options){.format = "jsonl", .max_tokens = 6, .tokenizer = w.tokenizer};
+        assert_status(
+            fish_data_open(texts ? WORLD_TEXT : "toy-images.idx", &options, &w.data, &err), FMP_OK,
+            &err);
+        expect_clash(&w, &o, "view of training data");
+        (void)remove(CHECKPOINT);
+        world_close(&w, base);
+    }
+}
+
 static void options_without_sense(void **state)
 {
     fish_train_options x;
@@ -656,12 +684,19 @@ static void saving_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pieces_make_the_whole),     cmocka_unit_test(checkpoints_are_small),
-        cmocka_unit_test(finished_is_finished),      cmocka_unit_test(another_run_is_refused),
-        cmocka_unit_test(options_without_sense),     cmocka_unit_test(wrong_masks),
-        cmocka_unit_test(damaged_checkpoints),       cmocka_unit_test(senseless_checkpoints),
-        cmocka_unit_test(elements_that_leave),       cmocka_unit_test(refresh_takes_the_best),
-        cmocka_unit_test(every_allocation_may_fail), cmocka_unit_test(saving_may_fail),
+        cmocka_unit_test(pieces_make_the_whole),
+        cmocka_unit_test(checkpoints_are_small),
+        cmocka_unit_test(finished_is_finished),
+        cmocka_unit_test(another_run_is_refused),
+        cmocka_unit_test(another_view_is_refused),
+        cmocka_unit_test(options_without_sense),
+        cmocka_unit_test(wrong_masks),
+        cmocka_unit_test(damaged_checkpoints),
+        cmocka_unit_test(senseless_checkpoints),
+        cmocka_unit_test(elements_that_leave),
+        cmocka_unit_test(refresh_takes_the_best),
+        cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(saving_may_fail),
     };
     char dir[] = "/tmp/fish-resume-XXXXXX";
     int failed;

@@ -226,6 +226,8 @@ static json_t *task_object(const train_work *w)
     if (w->args->task)
         report_json_set(o, "name", json_string(w->args->task));
     report_json_set(o, "type", json_string(w->s.regression ? "regression" : "classification"));
+    if (w->args->session.pooling)
+        report_json_set(o, "pooling", json_string(w->args->session.pooling));
     if (!w->s.regression) {
         json_t *classes = json_array();
 

@@ -40,6 +40,7 @@ void session_end(session *s)
         inputs_close_patch(&s->patches[i]);
     free(s->patches);
     free(s->opened);
+    free(s->pooling);
     forget_classes(s);
     trust_close(&s->trust);
     fish_data_free(s->data);
@@ -88,9 +89,14 @@ static void read_task(session *s, const fmp_patch *patch)
     const json_t *task = json_object_get(manifest, "task");
     const json_t *classes = json_object_get(task, "classes");
     const char *type = json_string_value(json_object_get(task, "type"));
+    const char *pooling = json_string_value(json_object_get(task, "pooling"));
 
     if (type && !strcmp(type, "regression"))
         s->regression = true;
+    if (pooling) {
+        free(s->pooling);
+        s->pooling = text_copy(pooling);
+    }
     if (json_array_size(classes)) {
         forget_classes(s);
         s->classes = text_alloc(json_array_size(classes) * sizeof *s->classes);
@@ -236,6 +242,7 @@ int session_open_model(session *s, uint32_t n_outputs)
     const fish_model_options o = {
         .config_path = s->args->config,
         .n_outputs = n_outputs,
+        .pooling = s->args->pooling ? s->args->pooling : s->pooling,
         .seed = s->args->seed.value,
     };
     fmp_error err;

@@ -14,7 +14,7 @@
 #include "trust.h"
 
 typedef struct session_args {
-    const char *config, *tokenizer;
+    const char *config, *tokenizer, *pooling;
     const char *format, *text, *text2, *label, *labels;
     bool no_header, regression;
     opt_number max_tokens, threads, seed;
@@ -34,6 +34,12 @@ typedef struct session_args {
          .arg = "DIR",                                                                             \
          .hint = HINT_DIR,                                                                         \
          .help = "where tokenizer.json or vocab.txt is; without it beside BASE"},                  \
+        {.name = "pooling",                                                                        \
+         .kind = OPT_TEXT,                                                                         \
+         .offset = offsetof(type, field.pooling),                                                  \
+         .arg = "KIND",                                                                            \
+         .help = "what the head of a text model takes: cls, the pooler on the first token, or "    \
+                 "mean, the mean of all; without it as PATCH or config.json says, else cls"},      \
         {.name = "format",                                                                         \
          .kind = OPT_TEXT,                                                                         \
          .offset = offsetof(type, field.format),                                                   \
@@ -110,6 +116,7 @@ typedef struct session {
     char **classes;           /* of the patches' manifest, or none */
     uint32_t n_classes;
     bool regression;
+    char *pooling; /* what the patches say; or NULL */
     fish_tokenizer *tokenizer;
     fish_data *data;
     fish_model *model;
