@@ -220,14 +220,21 @@ static int draw(const train_work *w)
 
 static json_t *task_object(const train_work *w)
 {
+    const session_args *how = &w->args->session;
     const fish_data *d = w->s.data;
     json_t *o = json_object();
 
     if (w->args->task)
         report_json_set(o, "name", json_string(w->args->task));
     report_json_set(o, "type", json_string(w->s.regression ? "regression" : "classification"));
-    if (w->args->session.pooling)
-        report_json_set(o, "pooling", json_string(w->args->session.pooling));
+    if (how->pooling)
+        report_json_set(o, "pooling", json_string(how->pooling));
+    if (how->max_tokens.given)
+        report_json_set(o, "max_tokens", json_integer((json_int_t)how->max_tokens.value));
+    if (how->mean.given)
+        report_json_set(o, "mean", session_exact(how->mean.value));
+    if (how->std.given)
+        report_json_set(o, "std", session_exact(how->std.value));
     if (!w->s.regression) {
         json_t *classes = json_array();
 

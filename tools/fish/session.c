@@ -26,7 +26,7 @@ int session_begin(session *s, const common_args *common, const session_args *arg
 {
     fmp_error err;
 
-    *s = (session){.common = common, .args = args, .base_path = base_path};
+    *s = (session){.common = common, .args = args, .base_path = base_path, .mean = 0.5, .std = 0.5};
     s->regression = args->regression;
     if (fish_pool_new((unsigned)args->threads.value, &s->pool, &err) ||
         fmp_store_open(base_path, NULL, &s->base, &err))
@@ -82,6 +82,33 @@ int session_check_output(const char *path, bool force, const char *const *inputs
 /* ---- patches ----------------------------------------------------------------------------------
  */
 
+/* A number that session_exact() wrote; false where there is none. */
+static bool read_exact(const json_t *task, const char *key, double *ret)
+{
+    const char *text = json_string_value(json_object_get(task, key));
+    char *end = NULL;
+    double x;
+
+    if (!text)
+        return false;
+    x = strtod(text, &end);
+    if (end == text || *end)
+        return false;
+    *ret = x;
+    return true;
+}
+
+/* How DATA was read in training, where it was not as without options. */
+static void read_view(session *s, const json_t *task)
+{
+    const json_int_t max_tokens = json_integer_value(json_object_get(task, "max_tokens"));
+
+    if (max_tokens >= 4 && max_tokens <= 4096)
+        s->max_tokens = (uint32_t)max_tokens;
+    (void)read_exact(task, "mean", &s->mean);
+    (void)read_exact(task, "std", &s->std);
+}
+
 /* The manifest's "task": {"type": ..., "classes": [...]}. */
 static void read_task(session *s, const fmp_patch *patch)
 {
@@ -91,8 +118,9 @@ static void read_task(session *s, const fmp_patch *patch)
     const char *type = json_string_value(json_object_get(task, "type"));
     const char *pooling = json_string_value(json_object_get(task, "pooling"));
 
-    if (type && !strcmp(type, "regression"))
-        s->regression = true;
+    if (type)
+        s->regression = s->args->regression || !strcmp(type, "regression");
+    read_view(s, task);
     if (pooling) {
         free(s->pooling);
         s->pooling = text_copy(pooling);
@@ -215,10 +243,10 @@ int session_open_data(session *s, const char *path, const fish_data *like, bool 
         .no_header = a->no_header,
         .labels_path = like ? NULL : a->labels,
         .regression = s->regression,
-        .max_tokens = (uint32_t)a->max_tokens.value,
+        .max_tokens = a->max_tokens.given ? (uint32_t)a->max_tokens.value : s->max_tokens,
         .no_labels = no_labels,
-        .mean = a->mean.given ? a->mean.value : 0.5,
-        .std = a->std.given ? a->std.value : 0.5,
+        .mean = a->mean.given ? a->mean.value : s->mean,
+        .std = a->std.given ? a->std.value : s->std,
     };
     fmp_error err;
     int status = is_image_file(s, path) ? FMP_OK : need_tokenizer(s);
@@ -266,6 +294,14 @@ json_t *session_decimal(double x)
     char text[32];
 
     snprintf(text, sizeof text, "%.6g", x);
+    return json_string(text);
+}
+
+json_t *session_exact(double x)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%.17g", x);
     return json_string(text);
 }
 

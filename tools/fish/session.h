@@ -80,19 +80,19 @@ typedef struct session_args {
          .arg = "N",                                                                               \
          .min = 4,                                                                                 \
          .max = 4096,                                                                              \
-         .help = "tokens of a text, 128 without it"},                                              \
+         .help = "tokens of a text; without it as PATCH says, else 128"},                          \
         {.name = "mean",                                                                           \
          .kind = OPT_REAL,                                                                         \
          .offset = offsetof(type, field.mean),                                                     \
          .arg = "X",                                                                               \
          .max = 1,                                                                                 \
-         .help = "mean of pixels (0 to 1), 0.5 without it"},                                       \
+         .help = "mean of pixels (0 to 1); without it as PATCH says, else 0.5"},                   \
         {.name = "std",                                                                            \
          .kind = OPT_REAL,                                                                         \
          .offset = offsetof(type, field.std),                                                      \
          .arg = "X",                                                                               \
          .max = 1000,                                                                              \
-         .help = "standard deviation of pixels, 0.5 without it"},                                  \
+         .help = "standard deviation of pixels; without it as PATCH says, else 0.5"},              \
         {.name = "seed",                                                                           \
          .kind = OPT_NUMBER,                                                                       \
          .offset = offsetof(type, field.seed),                                                     \
@@ -117,6 +117,9 @@ typedef struct session {
     uint32_t n_classes;
     bool regression;
     char *pooling; /* what the patches say; or NULL */
+    /* Likewise, or what there is without options (max_tokens 0: the library's). */
+    uint32_t max_tokens;
+    double mean, std;
     fish_tokenizer *tokenizer;
     fish_data *data;
     fish_model *model;
@@ -145,6 +148,8 @@ int session_check_output(const char *path, bool force, const char *const *inputs
 
 /* "12.5" as a JSON string: manifests have no decimals. */
 json_t *session_decimal(double x);
+/* The same with all digits. */
+json_t *session_exact(double x);
 json_t *session_metrics(const fish_metrics *m, bool regression);
 /* The same for --json, as numbers. */
 json_t *session_metrics_numbers(const fish_metrics *m, bool regression);

@@ -58,3 +58,23 @@ python3 -c 'import json; c = json.load(open("text/config.json")); json.dump({**c
 fmpatch fish init c.json text -f >name.txt
 task texts train.csv
 t fmpatch fish eval text/model.safetensors train.csv
+
+# How DATA was read in training is in the patch, and eval and predict read it so too; their own
+# options win.
+fmpatch fish train -q base/model.safetensors $data --full --steps 9 --mean 0.3 --std 0.123456789 -o m.fmp
+fmpatch inspect m.fmp --json | python3 -c '
+import json, sys
+print(json.dumps(json.load(sys.stdin)["manifest"]["task"], sort_keys=True))'
+read_so() {
+    fmpatch fish predict base/model.safetensors m.fmp $data --logits "$@"
+}
+read_so >so.txt
+read_so --mean 0.3 --std 0.123456789 | cmp - so.txt
+read_so --mean 0.5 --std 0.5 | cmp -s - so.txt || echo "options win"
+task bert text
+fmpatch fish init text/config.json text -f >name.txt
+fmpatch fish train -q text/model.safetensors train.csv --full --steps 9 --max-tokens 5 -o t.fmp
+fmpatch fish predict text/model.safetensors t.fmp train.csv --logits >so.txt
+fmpatch fish predict text/model.safetensors t.fmp train.csv --logits --max-tokens 5 | cmp - so.txt
+fmpatch fish predict text/model.safetensors t.fmp train.csv --logits --max-tokens 6 | cmp -s - so.txt ||
+    echo "options win"
