@@ -411,6 +411,7 @@ static int measure_last(train_work *w)
 static int train(const train_args *args, char **operands)
 {
     train_work w = {.args = args};
+    const char *besides[] = {args->log, args->curve, args->heatmap, args->checkpoint};
     const char *inputs[] = {operands[0],  operands[1],          args->valid,         args->mask,
                             args->scores, args->session.labels, args->session.config};
     char *stem = outname_stem(operands[1]);
@@ -420,6 +421,10 @@ static int train(const train_args *args, char **operands)
     free(stem);
     if (!status)
         status = session_check_output(w.path, args->force, inputs, sizeof inputs / sizeof *inputs);
+    for (size_t i = 0; i < sizeof besides / sizeof *besides; i++) { /* these are replaced */
+        if (!status && besides[i])
+            status = session_check_output(besides[i], true, inputs, sizeof inputs / sizeof *inputs);
+    }
     if (!status)
         status = load_keys(&w);
     if (!status)

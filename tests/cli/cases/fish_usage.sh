@@ -70,3 +70,5 @@ t fmpatch fish train -q $base $data -k 200 -o -
 cmp $base copy.safetensors
 cmp $data copy
 ls
+t fmpatch fish train -q base/model.safetensors train-images-idx3-ubyte -o new.fmp --log train-images-idx3-ubyte
+t fmpatch fish train -q base/model.safetensors train-images-idx3-ubyte -o new.fmp --curve base/model.safetensors
