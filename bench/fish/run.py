@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Reproduces what is claimed of FISH masks, on tasks that a small machine can train.
 
-usage: bench/fish/run.py [--build DIR] [--data DIR] [--work DIR] [--threads N] [--quick] EXPERIMENT...
+usage: bench/fish/run.py [--build DIR] [--data DIR] [--work DIR] [--threads N] [--methods A,B]
+                        [--quick] EXPERIMENT...
 
 Experiments: spam debian images samples estimators refresh leak storage scale; 'all' runs each.  Data
 come from bench/fish/prepare_data.py.  Each experiment writes its Markdown and SVG to
@@ -34,7 +35,7 @@ def save(args, name, text, raw):
     os.makedirs(RESULTS, exist_ok=True)
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
     stamp = "`bench/fish/run.py %s%s`, %s, %d threads, %s%s\n\n" % (
-        "--quick " if args.quick else "", name, cpu, args.threads, datetime.date.today().isoformat(),
+        ("--quick " if args.quick else "") + ("--methods %s " % args.methods if args.methods else ""), name, cpu, args.threads, datetime.date.today().isoformat(),
         "; QUICK: one seed, few steps" if args.quick else "")
     with open(os.path.join(RESULTS, name + ".md"), "w", encoding="utf-8") as f:
         f.write(stamp + text)
@@ -282,6 +283,7 @@ def sweep(bench, args, task, which, name, what, one_lr=False):
     """Full training and every (method, ratio) of `which`: a table, and a plot of accuracy over density.
     one_lr: the learning rate of all masks is the one that suits a FISH mask of 0.5 %."""
     lr = task.tuned("fish", 0.005)[0] if one_lr else None
+    which = [w for w in which if not args.methods or w[0] in args.methods.split(",")]
     results = [task.compare(args, "full", 1)] + [task.compare(args, *w, lr=lr) for w in which]
     methods, ratios = list(dict.fromkeys(m for m, _ in which)), [r for _, r in which]
     text = what + table(HEADER, rows_of(results, 0))
@@ -316,7 +318,7 @@ def experiment_images(bench, args):
 def experiment_samples(bench, args):
     task = image_task(bench, args, "mlp")
     lr, _ = task.tuned("fish", 0.005)
-    counts = (8, 1024) if args.quick else (8, 32, 256, 1024, 16384)
+    counts = (8, 1024) if args.quick else (8, 32, 256, 1024, 6991)
     rows, raw, points = [], [], []
     for n in counts:
         accs, jac = [], []
@@ -583,6 +585,7 @@ def main():
     p.add_argument("--work", default=os.path.join(ROOT, "build-bench", "fish"))
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--value-bits", type=int, default=3)
+    p.add_argument("--methods", help="of debian and images: only these, comma between")
     p.add_argument("--quick", action="store_true")
     p.add_argument("experiments", nargs="+", choices=sorted(EXPERIMENTS) + ["all", "report"])
     args = p.parse_args()
