@@ -31,6 +31,13 @@ RESULTS = os.path.join(ROOT, "bench", "fish", "results")
 RATIOS = (0.0002, 0.001, 0.005, 0.025, 0.1)
 
 
+def without_folders(x):
+    """Raw numbers name patches, but not where they lay."""
+    if isinstance(x, dict):
+        return {k: os.path.basename(v) if k == "patch" else without_folders(v) for k, v in x.items()}
+    return [without_folders(v) for v in x] if isinstance(x, list) else x
+
+
 def save(args, name, text, raw):
     os.makedirs(RESULTS, exist_ok=True)
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
@@ -40,7 +47,7 @@ def save(args, name, text, raw):
     with open(os.path.join(RESULTS, name + ".md"), "w", encoding="utf-8") as f:
         f.write(stamp + text)
     with open(os.path.join(RESULTS, name + ".json"), "w", encoding="utf-8") as f:
-        json.dump(raw, f, indent=1, sort_keys=True)
+        json.dump(without_folders(raw), f, indent=1, sort_keys=True)
     print(stamp + text)
 
 
