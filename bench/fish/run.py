@@ -18,7 +18,6 @@ import itertools
 import json
 import math
 import os
-import platform
 import random
 import struct
 import subprocess
@@ -252,7 +251,7 @@ def labels_of(path):
         return [str(json.loads(line)["label"]) for line in f]
 
 
-def rows_of(results, total):
+def rows_of(results):
     rows = []
     for r in results:
         n = sum(x["bytes"] for x in r["runs"]) / len(r["runs"])
@@ -276,7 +275,7 @@ def experiment_spam(bench, args):
     results.append(task.compare(args, "random", 0.005))
     results.append(task.compare(args, "bias", 0.005))
     text = ("MiniLM-L6 on SpamAssassin e-mail, %d held out, 100 steps of 16, 64 tokens, mean pooling, mean of %d seeds with its "
-            "95 %% interval.\n\n" % (len(task.gold), len(seeds(args)))) + table(HEADER, rows_of(results, 0))
+            "95 %% interval.\n\n" % (len(task.gold), len(seeds(args)))) + table(HEADER, rows_of(results))
     text += "\nAccuracy against full fine-tuning, paired bootstrap over items and seeds:\n\n"
     rows = []
     for r in results[1:]:
@@ -293,7 +292,7 @@ def sweep(bench, args, task, which, name, what, one_lr=False):
     which = [w for w in which if not args.methods or w[0] in args.methods.split(",")]
     results = [task.compare(args, "full", 1)] + [task.compare(args, *w, lr=lr) for w in which]
     methods, ratios = list(dict.fromkeys(m for m, _ in which)), [r for _, r in which]
-    text = what + table(HEADER, rows_of(results, 0))
+    text = what + table(HEADER, rows_of(results))
     series = {m: [(100 * r["ratio"],) + tuple(100 * x for x in mean_interval([q["test"] for q in r["runs"]]))
                   for r in results if r["method"] == m] for m in methods}
     full = mean_interval([q["test"] for q in results[0]["runs"]])

@@ -215,3 +215,26 @@ double fish_metric_main(const fish_metrics *m, bool regression)
 {
     return regression ? m->spearman : m->accuracy;
 }
+
+fmp_status fish_metrics_of(const float *outputs, uint32_t n_outputs, const fish_data *d,
+                           bool regression, fish_metrics *ret, uint64_t *confusion, fmp_error *err)
+{
+    const uint32_t n = fish_data_count(d);
+    float *values = fish_alloc(n, sizeof *values);
+    int32_t *labels = fish_alloc(n, sizeof *labels);
+    fmp_status st = FMP_OK;
+
+    if (!values || !labels)
+        st = fish_fail(err, FMP_ENOMEM, "%s: out of memory", fish_data_digest(d));
+    for (uint32_t i = 0; i < n && !st; i++) {
+        values[i] = fish_data_value(d, i);
+        labels[i] = fish_data_label(d, i);
+    }
+    if (!st && regression)
+        st = fish_metrics_regress(outputs, values, n, ret, err);
+    else if (!st)
+        fish_metrics_classify(outputs, labels, n, n_outputs, ret, confusion);
+    fish_free(labels);
+    fish_free(values);
+    return st;
+}

@@ -24,6 +24,12 @@ void fish_metrics_classify(const float *outputs, const int32_t *labels, uint64_t
 FMP_NODISCARD fmp_status fish_metrics_regress(const float *outputs, const float *values, uint64_t n,
                                               fish_metrics *ret, fmp_error *err);
 
+/* The same of outputs [count][n_outputs] against the labels or values of `d`, in its order;
+ * confusion as above, or NULL. */
+FMP_NODISCARD fmp_status fish_metrics_of(const float *outputs, uint32_t n_outputs,
+                                         const fish_data *d, bool regression, fish_metrics *ret,
+                                         uint64_t *confusion, fmp_error *err);
+
 /* The number that early stopping looks at: accuracy, or Spearman; more is better. */
 double fish_metric_main(const fish_metrics *m, bool regression);
 

@@ -203,31 +203,11 @@ static fmp_status set_up(fish_run *run, const fish_mask *mask, fmp_error *err)
 
 static fmp_status measure(fish_run *run, fish_metrics *ret, fmp_error *err)
 {
-    const uint32_t n = fish_data_count(run->valid);
-    float *values;
-    int32_t *labels;
-    fmp_status st = fish_predict(run->model, run->valid, run->pool, run->outputs, err);
+    const fmp_status st = fish_predict(run->model, run->valid, run->pool, run->outputs, err);
 
-    if (st)
-        return st;
-    if (run->o.regression) {
-        values = fish_alloc(n, sizeof *values);
-        if (!values)
-            return no_memory(err);
-        for (uint32_t i = 0; i < n; i++)
-            values[i] = fish_data_value(run->valid, i);
-        st = fish_metrics_regress(run->outputs, values, n, ret, err);
-        fish_free(values);
-        return st;
-    }
-    labels = fish_alloc(n, sizeof *labels);
-    if (!labels)
-        return no_memory(err);
-    for (uint32_t i = 0; i < n; i++)
-        labels[i] = fish_data_label(run->valid, i);
-    fish_metrics_classify(run->outputs, labels, n, run->model->n_outputs, ret, NULL);
-    fish_free(labels);
-    return FMP_OK;
+    return st ? st
+              : fish_metrics_of(run->outputs, run->model->n_outputs, run->valid, run->o.regression,
+                                ret, NULL, err);
 }
 
 /* Keeps the best weights.  Once updates have their last number of bits, only such weights count. */

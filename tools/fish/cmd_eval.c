@@ -173,22 +173,13 @@ static void print_eval(const fish_metrics *m, bool regression)
 
 static int eval_outputs(const session *s, const eval_args *args, const float *outputs)
 {
-    const uint32_t n = fish_data_count(s->data);
     const uint32_t c = s->model->n_outputs;
     uint64_t *confusion = text_alloc((size_t)c * c * sizeof *confusion);
-    float *values = text_alloc((size_t)n * sizeof *values);
-    int32_t *labels = text_alloc((size_t)n * sizeof *labels);
     fish_metrics m = {0};
     fmp_error err;
     int status = FMP_OK;
 
-    for (uint32_t i = 0; i < n; i++) {
-        values[i] = fish_data_value(s->data, i);
-        labels[i] = fish_data_label(s->data, i);
-    }
-    if (!s->regression)
-        fish_metrics_classify(outputs, labels, n, c, &m, confusion);
-    else if (fish_metrics_regress(outputs, values, n, &m, &err))
+    if (fish_metrics_of(outputs, c, s->data, s->regression, &m, confusion, &err))
         status = report_error(&args->common, &err);
     if (!status && args->common.json)
         print_eval_json(s, &m, confusion);
@@ -196,8 +187,6 @@ static int eval_outputs(const session *s, const eval_args *args, const float *ou
         print_eval(&m, s->regression);
     if (!status && !args->common.json && args->confusion && !s->regression)
         print_confusion(s, confusion);
-    free(labels);
-    free(values);
     free(confusion);
     return status;
 }

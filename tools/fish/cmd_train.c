@@ -382,28 +382,17 @@ static int train_model(train_work *w)
 
 static int measure_last(train_work *w)
 {
-    const uint32_t n = w->valid ? fish_data_count(w->valid) : 0;
-    float *outputs, *values;
-    int32_t *labels;
+    const uint32_t n_outputs = w->s.model->n_outputs;
+    float *outputs;
     fmp_error err;
     fmp_status st;
 
-    if (!n)
+    if (!w->valid)
         return FMP_OK;
-    outputs = text_alloc((size_t)n * w->s.model->n_outputs * sizeof *outputs);
-    values = text_alloc(n * sizeof *values);
-    labels = text_alloc(n * sizeof *labels);
-    for (uint32_t i = 0; i < n; i++) {
-        values[i] = fish_data_value(w->valid, i);
-        labels[i] = fish_data_label(w->valid, i);
-    }
+    outputs = text_alloc((size_t)fish_data_count(w->valid) * n_outputs * sizeof *outputs);
     st = fish_predict(w->s.model, w->valid, w->s.pool, outputs, &err);
-    if (!st && w->s.regression)
-        st = fish_metrics_regress(outputs, values, n, &w->last, &err);
-    else if (!st)
-        fish_metrics_classify(outputs, labels, n, w->s.model->n_outputs, &w->last, NULL);
-    free(labels);
-    free(values);
+    if (!st)
+        st = fish_metrics_of(outputs, n_outputs, w->valid, w->s.regression, &w->last, NULL, &err);
     free(outputs);
     return st ? report_error(&w->args->common, &err) : FMP_OK;
 }
