@@ -12,6 +12,7 @@
 #include "base/store.h"
 #include "codec/residual.h"
 #include "create.h"
+#include "overlay.h"
 #include "patch.h"
 
 #define KIND        "mask"
@@ -65,12 +66,7 @@ void fmp_mask_writer_abort(fmp_mask_writer *w)
     fmp_free(w->list);
     fmp_free(w->path);
     fmp_free(w->manifest);
-    fmp_free(w->base.files);
-    fmp_free(w->base.tensors);
-    fmp_free(w->base.by_name);
-    fmp_free(w->base.names);
-    fmp_free(w->base.shapes);
-    fmp_free(w->base.dims);
+    fmp_overlay_release(&w->base);
     fmp_free(w);
 }
 
@@ -241,22 +237,6 @@ static fmp_status read_zeros(void *ctx, uint32_t tensor, uint64_t off, void *buf
     return FMP_OK;
 }
 
-static uint64_t first_not_below(const selection *s, uint64_t element)
-{
-    uint64_t low = 0;
-    uint64_t high = s->n;
-
-    while (low < high) {
-        const uint64_t mid = low + (high - low) / 2;
-
-        if (s->idx[mid] < element)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 static fmp_status read_ones(void *ctx, uint32_t tensor, uint64_t off, void *buf, size_t len,
                             fmp_error *err)
 {
@@ -265,7 +245,7 @@ static fmp_status read_ones(void *ctx, uint32_t tensor, uint64_t off, void *buf,
 
     (void)err;
     memset(out, s->n == s->n_elements, len);
-    for (uint64_t i = s->idx ? first_not_below(s, off) : s->n; i < s->n; i++) {
+    for (uint64_t i = s->idx ? fmp_first_not_below(s->idx, s->n, off) : s->n; i < s->n; i++) {
         if (s->idx[i] - off >= len)
             break;
         out[s->idx[i] - off] = 1;

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "base/store.h"
+#include "overlay.h"
 #include "patch.h"
 
 /* The change of one tensor of the base. */
@@ -48,38 +49,17 @@ void fmp_writer_abort(fmp_writer *w)
     fmp_free(w->edit_of);
     fmp_free(w->added);
     fmp_free(w->path);
-    fmp_free(w->store.files);
-    fmp_free(w->store.tensors);
-    fmp_free(w->store.by_name);
-    fmp_free(w->store.names);
-    fmp_free(w->store.shapes);
-    fmp_free(w->store.dims);
+    fmp_overlay_release(&w->store);
     fmp_free(w);
 }
 
 /* ---- the overlay ------------------------------------------------------------------------------
  */
 
-static uint64_t first_not_below(const edit *e, uint64_t element)
-{
-    uint64_t low = 0;
-    uint64_t high = e->n;
-
-    while (low < high) {
-        const uint64_t mid = low + (high - low) / 2;
-
-        if (e->idx[mid] < element)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 /* Puts the part of each new value that lies in [off, off + len). */
 static void lay_over(const edit *e, uint64_t off, uint8_t *buf, size_t len)
 {
-    for (uint64_t i = first_not_below(e, off / e->width); i < e->n; i++) {
+    for (uint64_t i = fmp_first_not_below(e->idx, e->n, off / e->width); i < e->n; i++) {
         const uint64_t at = e->idx[i] * e->width;
 
         if (at >= off + len)
