@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/fail.h"
+#include "core/half.h"
 #include "core/mem.h"
 
 #define PIECE ((size_t)1 << 18) /* elements read at once from a checkpoint that is not F32 */
@@ -48,21 +49,6 @@ static uint32_t to_bits(float x)
 
     memcpy(&bits, &x, sizeof bits);
     return bits;
-}
-
-static float widen_half(uint16_t h)
-{
-    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
-    const uint32_t exponent = h >> 10 & 31u;
-    const uint32_t fraction = h & 1023u;
-    float x;
-
-    if (exponent == 31)
-        return from_bits(sign | 0x7f800000u | fraction << 13);
-    if (exponent)
-        return from_bits(sign | (exponent + 112) << 23 | fraction << 13);
-    x = (float)fraction * 0x1p-24f; /* zero and subnormals: exact in float */
-    return sign ? -x : x;
 }
 
 /* A NaN keeps its sign and the top of its payload, so that what was widened narrows to itself. */
@@ -109,7 +95,7 @@ void fish_widen(const char *dtype, const void *from, float *to, size_t n)
         return;
     }
     for (size_t i = 0; i < n; i++)
-        to[i] = widen_half(h[i]);
+        to[i] = from_bits(fish_half_bits(h[i]));
 }
 
 void fish_narrow(const char *dtype, const float *from, void *to, size_t n)

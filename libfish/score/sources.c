@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/fail.h"
+#include "core/half.h"
 #include "core/mem.h"
 #include "core/tensors.h"
 #include "score/glob.h"
@@ -329,25 +330,6 @@ void fish_reader_release(fish_reader *r)
     *r = (fish_reader){0};
 }
 
-/* IEEE 754 binary16 to the bits of a float, every value exact. */
-static uint32_t widen_half(uint32_t h)
-{
-    const uint32_t sign = (h & 0x8000u) << 16;
-    const uint32_t exponent = h >> 10 & 31;
-    uint32_t fraction = h & 1023;
-    uint32_t e = 113; /* 127 - 15 + 1 */
-
-    if (exponent == 31)
-        return sign | INFINITY_BITS | fraction << 13;
-    if (exponent)
-        return sign | (exponent + 112) << 23 | fraction << 13;
-    if (!fraction)
-        return sign;
-    for (; !(fraction & 1024); e--)
-        fraction <<= 1;
-    return sign | e << 23 | (fraction & 1023) << 13;
-}
-
 static void widen(const uint8_t *raw, uint8_t size, bool half, size_t n, uint32_t *bits)
 {
     if (size == 4) {
@@ -359,7 +341,7 @@ static void widen(const uint8_t *raw, uint8_t size, bool half, size_t n, uint32_
     for (size_t i = 0; i < n; i++) {
         const uint32_t h = (uint32_t)raw[2 * i] | (uint32_t)raw[2 * i + 1] << 8;
 
-        bits[i] = half ? widen_half(h) : h << 16;
+        bits[i] = half ? fish_half_bits(h) : h << 16;
     }
 }
 
