@@ -1,8 +1,8 @@
 /*
  * fmpatch: small, signed, exact patches between model checkpoints.
  *
- * In reading order: version, status, limits, stores, patches, verify, create, apply, keys and
- * signatures, buffers, masks.  Every handle is opaque.  Nothing here prints, exits, or keeps a
+ * In reading order: version, status, limits, stores, patches, create, apply, verify, algebra, keys
+ * and signatures, buffers, masks.  Every handle is opaque.  Nothing here prints, exits, or keeps a
  * global.
  *
  *   Threads     Two threads may use two handles freely.  One fmp_store or fmp_patch may be read by
@@ -333,6 +333,73 @@ FMP_API FMP_NODISCARD fmp_status fmp_revert(const fmp_store *target, const fmp_p
 FMP_API FMP_NODISCARD fmp_status fmp_verify(fmp_patch *patch, const fmp_store *base,
                                             unsigned n_threads, fmp_progress progress,
                                             fmp_error *err);
+
+/* ---- algebra ----------------------------------------------------------------------------------
+ */
+
+/*
+ * Patches made of patches.  No base is needed: residuals form a group, new bits stay what they are
+ * (FORMAT.md, "Squash", "Inverse").  All three take the options of fmp_create(); renames, width,
+ * sha256 and set_values make no sense here (FMP_EUSAGE), reversible and no_check change nothing.
+ *
+ *   path     appears when the new patch is whole and synced, or not at all.
+ *   ret      may be NULL.
+ *
+ * The result is unsigned unless options->keys sign it.  Its manifest has "operation" and, in
+ * "parents", id, kind, roots and signers of each patch that it was made of.  Frames have no sums of
+ * touched elements; tensor digests are there, so apply checks as much as ever.  What comes out
+ * depends on what the patches do, not on how they were coded: the payload is the same for any
+ * number of threads, and for any order of putting brackets in a chain.
+ *
+ * FMP_ECORRUPT, FMP_EIO, FMP_ELIMIT, FMP_ENOMEM as elsewhere.  Linear in the changed elements and
+ * in the bytes of the leaves (1 MiB) of tensors in which they lie; about 16 MiB of work space a
+ * thread, and of each patch a frame a thread (some 1 MiB).  Since 0.1.
+ */
+
+#define FMP_SQUASH_MAX 64u
+
+/*
+ * fmp_squash() makes one patch of a chain: patches[0] from A to B, patches[1] from B to C, and so
+ * on, 1 to FMP_SQUASH_MAX of them; the result makes the last target from the first base.  Elements
+ * whose changes cancel are not in it.  It is reversible when all of them are.
+ *
+ * Returns FMP_EBASE, naming the first tensor that differs, when one does not follow the one before;
+ * FMP_ENOTSUP, naming the tensor, when patches changed the same bytes as elements of different
+ * sizes, which cannot be added up without the base.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_squash(const fmp_patch *const *patches, size_t n_patches,
+                                            const char *path, const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+/*
+ * fmp_invert() makes the patch that turns the target back into the base.  It is reversible itself
+ * unless the patch gave a tensor a new size.  Returns FMP_EPOLICY, naming what is in the way, when
+ * the patch is not reversible.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_invert(const fmp_patch *patch, const char *path,
+                                            const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+typedef struct fmp_subset_options {
+    size_t size;                /* sizeof(fmp_subset_options) */
+    const char *const *tensors; /* keep what matches one of these patterns; default: all */
+    size_t n_tensors;
+    const char *const *except; /* but nothing that matches one of these */
+    size_t n_except;
+    bool side_files; /* keep what the patch does to side files; default: they stay as in the base */
+} fmp_subset_options;
+
+/*
+ * fmp_subset() makes the patch that does a part of what another does: tensors that the patterns
+ * (fnmatch(3), "*" matching any characters) leave out stay as they are in the base.  Added and
+ * removed tensors count by their own names, a renamed one as the new name added and the old one
+ * removed.  The target's files are those of the patch's target when all tensors have their places
+ * there, else the base's, with new headers.  Returns FMP_EUSAGE when no tensor of the patch matches
+ * at all.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_subset(const fmp_patch *patch, const fmp_subset_options *what,
+                                            const char *path, const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
 
 /* ---- keys, signatures, trust ------------------------------------------------------------------
  */

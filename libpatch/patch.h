@@ -40,6 +40,10 @@ fmp_limits fmp_limits_or_default(const fmp_limits *limits);
 void fmp_table_roots(const fmp_table *t, bool target, fmp_digest *ret_root,
                      fmp_digest *ret_shape_root);
 
+/* From which target row the tensor of each base row can be had back by residuals, or FMP_NONE:
+ * FORMAT.md, "What can be undone", 1 and 2.  `way` has room for every row. */
+void fmp_table_ways_back(const fmp_table *t, uint32_t *way);
+
 /* Sets is_mask, once everything else is known.  mask.c. */
 fmp_status fmp_patch_recognize_mask(fmp_patch *p, fmp_error *err);
 
