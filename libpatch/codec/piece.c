@@ -195,7 +195,9 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *params, cons
     choose(s, p, &pl, piece);
     head->n_set = pl.n_list;
     touched = (size_t)pl.n_changed * width;
-    if (head->pos == FMP_POS_FULL) {
+    if (p->in_order) {
+        ; /* the units themselves, of which the sums would be, nobody knows */
+    } else if (head->pos == FMP_POS_FULL) {
         piece->sum_before = sum_of(base, n_bytes);
         piece->sum_after = sum_of(target, n_bytes);
     } else {
