@@ -75,7 +75,7 @@ fmp_status fmp_derive_init(fmp_derivation *d, const fmp_patch *const *patches, u
                            const fmp_create_options *options, fmp_error *err);
 void fmp_derive_release(fmp_derivation *d);
 
-/* What a row of an old table gives to the target of the new patch. */
+/* What a row (or side file) of an old patch gives to the target of the new one. */
 enum { FMP_ROW_NONE = 0, FMP_ROW_BASE = 1, FMP_ROW_TARGET = 2 };
 
 /*
@@ -95,11 +95,11 @@ uint32_t *fmp_derive_turn(const uint32_t *from, uint32_t n_new, uint32_t n_old);
  * `other_target` of `other`, or FMP_NONE.  Freed by the caller.  NULL: no memory. */
 uint32_t *fmp_derive_link(const fmp_table *t, bool target, const fmp_table *other,
                           bool other_target);
-/* Side files of the base as `base_of` has them on one side, of the target as `target_of` has them.
- */
+/* Side files of the base as `base_of` has them on one side, of the target as `target_of` has them
+ * (with `which`, as that says of each). */
 fmp_status fmp_derive_side_files(fmp_derivation *d, const fmp_layout *base_of, bool base_is_target,
                                  const fmp_layout *target_of, bool target_is_target,
-                                 fmp_error *err);
+                                 const uint8_t *which, fmp_error *err);
 /* The number of the side file of that name, or FMP_NONE. */
 uint32_t fmp_layout_find_side(const fmp_layout *l, const char *name);
 /* A side of the new layout like a side of an old one; row_of: old row -> new row. */

@@ -248,58 +248,80 @@ uint32_t fmp_layout_find_side(const fmp_layout *l, const char *name)
     return FMP_NONE;
 }
 
-/* The next side file of a layout that is on one side, from number `i` on; l->n_side when none. */
-static uint32_t next_side(const fmp_layout *l, bool target, uint32_t i)
+/* The side files of one side of a layout. */
+typedef struct file_side {
+    const fmp_layout *l;
+    bool target;
+    const uint8_t *which; /* NULL, or for each side file what it gives in place of that */
+    uint32_t at;
+} file_side;
+
+static bool gives_target(const file_side *s)
 {
-    while (i < l->n_side && !(target ? l->side[i].in_target : l->side[i].in_base))
-        i++;
-    return i;
+    return s->which ? s->which[s->at] == FMP_ROW_TARGET : s->target;
 }
 
-static void put_base(fmp_side_file *f, const fmp_side_file *from, bool is_target)
+/* The side file at or behind s->at that is on the side; NULL at the end. */
+static const fmp_side_file *next_file(file_side *s)
 {
+    for (; s->at < s->l->n_side; s->at++) {
+        const fmp_side_file *f = &s->l->side[s->at];
+
+        if ((!s->which || s->which[s->at] != FMP_ROW_NONE) &&
+            (gives_target(s) ? f->in_target : f->in_base))
+            return f;
+    }
+    return NULL;
+}
+
+static void put_base(fmp_side_file *f, file_side *s)
+{
+    const fmp_side_file *from = &s->l->side[s->at];
+    const bool target = gives_target(s);
+
     f->in_base = true;
-    f->base_size = is_target ? from->target_size : from->base_size;
-    f->base_digest = is_target ? from->target_digest : from->base_digest;
+    f->base_size = target ? from->target_size : from->base_size;
+    f->base_digest = target ? from->target_digest : from->base_digest;
+    s->at++;
 }
 
-static void put_target(fmp_side_file *f, const fmp_side_file *from, bool is_target)
+static void put_target(fmp_side_file *f, file_side *s)
 {
+    const fmp_side_file *from = &s->l->side[s->at];
+    const bool target = gives_target(s);
+
     f->in_target = true;
-    f->target_size = is_target ? from->target_size : from->base_size;
-    f->target_digest = is_target ? from->target_digest : from->base_digest;
+    f->target_size = target ? from->target_size : from->base_size;
+    f->target_digest = target ? from->target_digest : from->base_digest;
+    s->at++;
 }
 
 fmp_status fmp_derive_side_files(fmp_derivation *d, const fmp_layout *base_of, bool base_is_target,
-                                 const fmp_layout *target_of, bool target_is_target, fmp_error *err)
+                                 const fmp_layout *target_of, bool target_is_target,
+                                 const uint8_t *which, fmp_error *err)
 {
-    uint32_t b = next_side(base_of, base_is_target, 0);
-    uint32_t g = next_side(target_of, target_is_target, 0);
+    file_side base = {.l = base_of, .target = base_is_target};
+    file_side target = {.l = target_of, .target = target_is_target, .which = which};
+    const fmp_side_file *b = next_file(&base);
+    const fmp_side_file *g = next_file(&target);
 
     d->layout.side =
         fmp_calloc((size_t)base_of->n_side + target_of->n_side, sizeof *d->layout.side);
     if (!d->layout.side)
         return no_memory(err);
-    while (b < base_of->n_side || g < target_of->n_side) {
-        const int order = b == base_of->n_side ? 1
-                          : g == target_of->n_side
-                              ? -1
-                              : strcmp(base_of->side[b].name, target_of->side[g].name);
+    for (; b || g; b = next_file(&base), g = next_file(&target)) {
+        const int order = !b ? 1 : !g ? -1 : strcmp(b->name, g->name);
         fmp_side_file *f = &d->layout.side[d->layout.n_side];
-        const char *name = order <= 0 ? base_of->side[b].name : target_of->side[g].name;
+        const char *name = order <= 0 ? b->name : g->name;
 
         f->name = fmp_strndup(name, strlen(name));
         if (!f->name)
             return no_memory(err);
         d->layout.n_side++;
-        if (order <= 0) {
-            put_base(f, &base_of->side[b], base_is_target);
-            b = next_side(base_of, base_is_target, b + 1);
-        }
-        if (order >= 0) {
-            put_target(f, &target_of->side[g], target_is_target);
-            g = next_side(target_of, target_is_target, g + 1);
-        }
+        if (order <= 0)
+            put_base(f, &base);
+        if (order >= 0)
+            put_target(f, &target);
         f->changed =
             f->in_base && f->in_target && !fmp_digest_equal(&f->base_digest, &f->target_digest);
     }

@@ -119,7 +119,7 @@ static fmp_status plan(inversion *v, fmp_derivation *d, fmp_error *err)
     if (!st)
         st = fmp_derive_side(&d->layout.target, &l->base, v->new_row, err);
     if (!st)
-        st = fmp_derive_side_files(d, l, true, l, false, err);
+        st = fmp_derive_side_files(d, l, true, l, false, NULL, err);
     if (!st)
         st = find_aliases(v, d, err);
     return st;

@@ -369,7 +369,7 @@ static fmp_status plan(squash *s, fmp_derivation *d, fmp_error *err)
     if (!st)
         st = fmp_derive_side(&d->layout.target, &b->layout.target, s->new_of_last, err);
     if (!st)
-        st = fmp_derive_side_files(d, &a->layout, false, &b->layout, true, err);
+        st = fmp_derive_side_files(d, &a->layout, false, &b->layout, true, NULL, err);
     if (!st)
         st = find_aliases(s, d, err);
     return st;

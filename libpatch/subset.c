@@ -126,6 +126,7 @@ static void trace_object(const fmp_derivation *d, unsigned domain, uint32_t obje
 {
     const subset *s = d->op;
     const fmp_layout *l = &d->layout;
+    const fmp_side_file *f;
     uint32_t at = object;
     uint64_t size = 0;
 
@@ -135,6 +136,8 @@ static void trace_object(const fmp_derivation *d, unsigned domain, uint32_t obje
         trace_tensor(s, s->target[l->target.order[object]], t);
         return;
     case FMP_DOMAIN_OLD_TENSORS:
+        if (s->p->target_of[s->base[l->base.order[object]]] != FMP_NONE)
+            return; /* not kept: it could be had from a tensor that is left out */
         at = s->p->base_pos[s->base[l->base.order[object]]];
         size = d->table.schemas[d->table.rows[l->base.order[object]].base_schema].n_bytes;
         break;
@@ -144,6 +147,9 @@ static void trace_object(const fmp_derivation *d, unsigned domain, uint32_t obje
     case FMP_DOMAIN_FILES:
     case FMP_DOMAIN_OLD_FILES:
         at = fmp_layout_find_side(&s->p->layout, l->side[object].name);
+        f = &s->p->layout.side[at];
+        if (f->in_base && f->in_target && !f->changed)
+            return; /* neither content is in the patch */
         size = domain == FMP_DOMAIN_FILES ? l->side[object].target_size : l->side[object].base_size;
         break;
     default:
@@ -249,15 +255,58 @@ static fmp_status lay_out_like_base(const subset *s, fmp_derivation *d, fmp_erro
     return FMP_OK;
 }
 
+/* Whether the new target's tensors lie where the base has them. */
+static bool lies_as_base(const fmp_derivation *d)
+{
+    const fmp_layout_side *b = &d->layout.base;
+    const fmp_layout_side *t = &d->layout.target;
+    bool same = b->n_order == t->n_order && b->n_files == t->n_files &&
+                memcmp(b->order, t->order, b->n_order * sizeof *b->order) == 0;
+
+    for (uint32_t i = 0; i < b->n_files && same; i++)
+        same = strcmp(b->files[i].name, t->files[i].name) == 0 &&
+               b->files[i].n_tensors == t->files[i].n_tensors;
+    return same;
+}
+
+/* A file that an index leaves out is a side file, and weights where there is no index. */
+static bool could_be_weights(const char *name)
+{
+    static const char end[] = ".safetensors";
+    const size_t len = strlen(name);
+
+    return len >= sizeof end - 1 && strcmp(name + len - (sizeof end - 1), end) == 0;
+}
+
+/* Side files of the new target.  An index goes with the weights files that it is of. */
+static fmp_status put_side_files(const subset *s, fmp_derivation *d, bool as_target, fmp_error *err)
+{
+    const fmp_layout *l = &s->p->layout;
+    const uint8_t index = as_target         ? FMP_ROW_TARGET
+                          : lies_as_base(d) ? FMP_ROW_BASE
+                                            : FMP_ROW_NONE;
+    uint8_t *which = fmp_calloc((size_t)l->n_side + 1, 1);
+    fmp_status st;
+
+    if (!which)
+        return no_memory(err);
+    for (uint32_t i = 0; i < l->n_side && d->layout.target.is_dir; i++)
+        which[i] = fmp_is_index(l->side[i].name) ||
+                           (index == FMP_ROW_NONE && could_be_weights(l->side[i].name))
+                       ? index
+                   : s->what.side_files ? FMP_ROW_TARGET
+                                        : FMP_ROW_BASE;
+    st = fmp_derive_side_files(d, l, false, l, true, which, err);
+    fmp_free(which);
+    return st;
+}
+
 static fmp_status plan(subset *s, fmp_derivation *d, fmp_error *err)
 {
-    static const fmp_layout nothing;
     const fmp_layout *l = &s->p->layout;
-    const fmp_layout *side_of = l;
-    fmp_status st = select_rows(s, err);
-
-    if (!st)
-        st = fmp_derive_rows(d, s->p, false, s->p, true, s->which, &s->base, &s->target, err);
+    const bool as_target = is_laid_out_alike(s);
+    fmp_status st =
+        fmp_derive_rows(d, s->p, false, s->p, true, s->which, &s->base, &s->target, err);
     if (st)
         return st;
     s->new_row = fmp_calloc(s->p->table.n_rows, sizeof *s->new_row);
@@ -269,10 +318,8 @@ static fmp_status plan(subset *s, fmp_derivation *d, fmp_error *err)
     if (!st)
         st = is_laid_out_alike(s) ? fmp_derive_side(&d->layout.target, &l->target, s->new_row, err)
                                   : lay_out_like_base(s, d, err);
-    if (!d->layout.target.is_dir)
-        side_of = &nothing;
     if (!st)
-        st = fmp_derive_side_files(d, l, false, side_of, s->what.side_files, err);
+        st = put_side_files(s, d, as_target, err);
     if (!st)
         st = find_aliases(s, d, err);
     return st;
@@ -288,6 +335,8 @@ fmp_status fmp_subset(const fmp_patch *patch, const fmp_subset_options *what, co
     if (what)
         memcpy(&s.what, what, what->size < sizeof s.what ? what->size : sizeof s.what);
     st = fmp_derive_init(&d, &patch, 1, options, err);
+    if (!st)
+        st = select_rows(&s, err);
     if (!st)
         st = plan(&s, &d, err);
     if (!st) {
