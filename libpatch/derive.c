@@ -466,6 +466,8 @@ static fmp_status put_payload(fmp_derivation *d, fmp_error *err)
     st = write_domain(d, FMP_DOMAIN_TENSORS, err);
     if (!st)
         st = settle(d, err);
+    if (st)
+        return st;
     fmp_table_ways_back(&d->table, d->way);
     for (unsigned domain = FMP_DOMAIN_HEADERS; domain < FMP_DOMAIN_COUNT && !st; domain++)
         st = write_domain(d, domain, err);
@@ -490,6 +492,25 @@ static fmp_status put_file(fmp_derivation *d, fmp_out *out, const fmp_manifest_s
         st = fmp_parts_finish(&parts, manifest, err);
     fmp_free(manifest);
     return st;
+}
+
+/* A few bytes can claim a checkpoint of any size, and windows of it take time. */
+static fmp_status check_size(const fmp_derivation *d, fmp_error *err)
+{
+    const uint64_t most = d->patches[0]->limits.max_size;
+
+    for (unsigned target = 0; target < 2; target++) {
+        const fmp_layout_side *s = target ? &d->layout.target : &d->layout.base;
+        uint64_t sum = 0;
+
+        for (uint32_t i = 0; i < s->n_files && sum <= most; i++)
+            sum += s->files[i].size;
+        if (sum > most)
+            return fmp_fail(err, FMP_ELIMIT, FMP_NO_OFFSET,
+                            "%s: a checkpoint of more than %llu bytes", d->patches[0]->file.path,
+                            (unsigned long long)most);
+    }
+    return FMP_OK;
 }
 
 static bool is_parent(const fmp_derivation *d, const char *path)
@@ -529,6 +550,9 @@ fmp_status fmp_derive_write(fmp_derivation *d, const char *path, const char *ope
     if (d->o.replace && is_parent(d, path))
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "%s: is an input, and stays as it is",
                         path);
+    st = check_size(d, err);
+    if (st)
+        return st;
     st = fmp_manifest_derived(d->o.manifest_json, operation, keep, d->patches, d->n_patches,
                               &manifest, err);
     if (!st)
