@@ -98,6 +98,30 @@ static fmp_status prepare(fmp_creation *c, fmp_error *err)
     return st;
 }
 
+/* The base's tensors, now that their digests are known, against those of a patch's base. */
+static fmp_status check_base(const fmp_creation *c, fmp_error *err)
+{
+    const fmp_table *t = &c->m.table;
+    const fmp_table *want = c->of ? &c->of->table : NULL;
+
+    for (uint32_t i = 0; i < t->n_rows && want; i++) {
+        const fmp_row *r = &t->rows[i];
+        const char *name = t->names + r->name_at;
+        const uint32_t k =
+            r->base_schema == FMP_NONE ? FMP_NONE : fmp_table_find(want, name, r->name_len);
+
+        if (r->base_schema == FMP_NONE)
+            continue;
+        if (k == FMP_NONE || want->rows[k].base_schema == FMP_NONE ||
+            !fmp_digest_equal(&t->digests[r->base_digest],
+                              &want->digests[want->rows[k].base_digest]))
+            return fmp_fail(err, FMP_EBASE, FMP_NO_OFFSET,
+                            "%s: not the base of %s: tensor \"%s\" differs", c->base->path,
+                            c->of->file.path, name);
+    }
+    return FMP_OK;
+}
+
 static fmp_status finish(const fmp_creation *c, const fmp_parts *parts, fmp_error *err)
 {
     const fmp_manifest_side side[2] = {{.sha256_of = c->o.sha256 ? c->base : NULL},
@@ -131,6 +155,8 @@ static fmp_status write_patch(fmp_creation *c, const char *path, fmp_error *err)
     if (!st)
         st = fmp_creation_old_files(c, err);
     if (!st)
+        st = check_base(c, err);
+    if (!st)
         st = fmp_parts_place_digests(&parts, c->found, c->n_found, err);
     if (!st)
         st = finish(c, &parts, err);
@@ -147,6 +173,13 @@ static fmp_status write_patch(fmp_creation *c, const char *path, fmp_error *err)
 fmp_status fmp_create(const fmp_store *base, const fmp_store *target, const char *path,
                       const fmp_create_options *options, fmp_create_result *ret, fmp_error *err)
 {
+    return fmp_create_of(base, target, path, options, NULL, ret, err);
+}
+
+fmp_status fmp_create_of(const fmp_store *base, const fmp_store *target, const char *path,
+                         const fmp_create_options *options, const fmp_patch *of,
+                         fmp_create_result *ret, fmp_error *err)
+{
     fmp_creation *c = fmp_calloc(1, sizeof *c);
     fmp_patch *made;
     fmp_status st;
@@ -155,6 +188,7 @@ fmp_status fmp_create(const fmp_store *base, const fmp_store *target, const char
         return no_memory(err);
     c->base = base;
     c->target = target;
+    c->of = of;
     c->o = fmp_create_options_or_default(options);
     c->n_threads = fmp_create_threads(&c->o);
     if (c->o.replace && (fmp_store_is_made_of(base, path) || fmp_store_is_made_of(target, path)))

@@ -22,6 +22,7 @@ typedef struct fmp_create_slot {
 
 typedef struct fmp_creation {
     const fmp_store *base, *target;
+    const fmp_patch *of; /* whose base it must be, or NULL */
     fmp_create_options o;
     fmp_match m;
     fmp_layout layout;
@@ -55,5 +56,11 @@ fmp_status fmp_creation_old_files(fmp_creation *c, fmp_error *err);
 
 /* Files, order and side files of both sides. */
 fmp_status fmp_creation_layout(fmp_creation *c, fmp_error *err);
+
+/* fmp_create(); with `of`, the base must be that of this patch, else nothing is written and the
+ * first tensor that differs is named: FMP_EBASE. */
+fmp_status fmp_create_of(const fmp_store *base, const fmp_store *target, const char *path,
+                         const fmp_create_options *options, const fmp_patch *of,
+                         fmp_create_result *ret, fmp_error *err);
 
 #endif
