@@ -198,6 +198,8 @@ static double elect(const fmp_merge_how *h, const double *t, int zero_sign)
 
     for (uint32_t i = 0; i < h->k; i++)
         sum += weighted ? h->w[i] * t[i] : t[i];
+    if (sum != sum)
+        return sum; /* NaN has no sign to agree with, and must not be lost */
     sign = sign_of(sum);
     if (!sign)
         sign = h->ties == FMP_TIES_PAPER ? zero_sign : 1;
@@ -220,7 +222,7 @@ static double ram(const fmp_merge_how *h, double b, const double *x, const doubl
     double total = 0, n = 0, only = b;
 
     for (uint32_t i = 0; i < h->k; i++) {
-        if (!(fabs(t[i]) > h->epsilon))
+        if (fabs(t[i]) <= h->epsilon) /* NaN counts */
             continue;
         only = x[i];
         total += t[i];
