@@ -23,6 +23,14 @@ void fmp_decoder_release(fmp_decoder *d);
 /* Reads, checks and takes apart frame number `n`. */
 fmp_status fmp_decoder_load(fmp_decoder *d, const fmp_patch *p, uint32_t n, fmp_error *err);
 
+/* Called with the blocks of one object, ascending, while their frame is loaded in the decoder. */
+typedef fmp_status (*fmp_block_fn)(void *ctx, fmp_decoder *d, const fmp_block *b, fmp_error *err);
+
+/* Calls `fn` for every block in bytes [off, off + len) of an object; off is a multiple of 1 MiB and
+ * len at most that.  Stops at the first status that is not FMP_OK, and returns it. */
+fmp_status fmp_decoder_each(fmp_decoder *d, const fmp_patch *p, unsigned domain, uint32_t object,
+                            uint64_t off, uint32_t len, fmp_block_fn fn, void *ctx, fmp_error *err);
+
 /*
  * Lays the patch over bytes [off, off + len) of an object, which `buf` holds; off is a multiple of
  * 1 MiB and len at most that.  *ret_touched: whether any block did anything.

@@ -1,9 +1,9 @@
 /*
  * fmpatch: small, signed, exact patches between model checkpoints.
  *
- * In reading order: version, status, limits, stores, patches, verify, create, apply, keys and
- * signatures, buffers, masks.  Every handle is opaque.  Nothing here prints, exits, or keeps a
- * global.
+ * In reading order: version, status, limits, stores, patches, measuring, create, apply and verify,
+ * keys and signatures, buffers, masks.  Every handle is opaque.  Nothing here prints, exits, or
+ * keeps a global.
  *
  *   Threads     Two threads may use two handles freely.  One fmp_store or fmp_patch may be read by
  *               any number of threads at once; closing it needs that nobody else uses it.
@@ -253,6 +253,119 @@ FMP_API fmp_patch_file fmp_patch_file_at(const fmp_patch *patch, uint32_t i);
 /* NULL when the patch is reversible; else a borrowed sentence that names the first thing in the
  * way. */
 FMP_API const char *fmp_patch_irreversible_because(const fmp_patch *patch);
+
+/* ---- measuring --------------------------------------------------------------------------------
+ */
+
+/*
+ * How far a patch goes.  Everything is told of one tensor at a time: of the target tensor against
+ * the base tensor of its name or, where the base has none of that name, dtype and shape, against
+ * the base tensor that its bytes come from (a renamed or grown one).
+ *
+ * An element is a unit of the dtype: a part of a complex number counts alone; packed types of 4 and
+ * 6 bits, and dtypes that are not known, count in bytes.
+ */
+#define FMP_MEASURE_BITS         65  /* bit lengths of 64-bit numbers: 0 .. 64 */
+#define FMP_MEASURE_EXPONENTS    96  /* bins of |new - old| */
+#define FMP_MEASURE_EXPONENT_MIN -64 /* bin i: 2^(i - 64) <= |new - old| < 2^(i - 63) */
+
+typedef struct fmp_measurement {
+    size_t size;         /* set by the library */
+    uint32_t tensor;     /* for fmp_patch_tensor_at() */
+    bool has_base;       /* base and target were compared, element by element */
+    bool has_values;     /* its dtype has numbers: the fields below "values" say something */
+    bool is_float;       /* they are floats: integers are indices as often as weights */
+    uint64_t n_elements; /* of the target; 0 when it is removed */
+    uint64_t n_changed;  /* that differ or are new; n_opaque of them perhaps do not differ */
+    uint64_t n_new;      /* with nothing in the base to compare them with */
+    uint64_t n_opaque;   /* not new, but how far they moved is not known; 0 with a base */
+    uint64_t n_unseen;   /* changed, but what they are now is not known; 0 with a base */
+
+    /* Steps in the order of bit patterns (ULP for floats), of what is neither new nor opaque. */
+    uint64_t n_up, n_down, max_residual;
+    uint64_t residual_bits[FMP_MEASURE_BITS]; /* how many |step| have that bit length; [0] is 0 */
+
+    /* Values.  NaN or infinite in the target, and not so in the base as far as is known. */
+    uint64_t n_new_nan, n_new_inf;
+
+    /* Values, and only with a base.  Elements that are new or not finite in the base are left out;
+     * one that is finite in the base and not in the target makes both changes infinite. */
+    uint64_t n_sign_flips; /* from below to above 0 or the other way */
+    double change_squares; /* sum of (new - old)^2: the square of the L2 norm of the change */
+    double base_squares;   /* sum of old^2, all elements */
+    double change_max;     /* the largest |new - old| */
+    uint64_t change_exponents[FMP_MEASURE_EXPONENTS]; /* the outer bins also hold what lies beyond;
+                                                         differences of 0 or infinity: in none */
+} fmp_measurement;
+
+/* Return false to stop. */
+typedef bool (*fmp_measure_fn)(void *ctx, const fmp_measurement *m);
+
+typedef struct fmp_measure_options {
+    size_t size;        /* sizeof(fmp_measure_options) */
+    unsigned n_threads; /* default: one for each processor */
+    bool norms_of_all;  /* base_squares of unchanged tensors too, which are then read; default: 0 */
+    fmp_progress progress;
+} fmp_measure_options;
+
+/*
+ * fmp_measure() measures every tensor of a patch.
+ *
+ *   patch     borrowed; other threads may use it meanwhile.
+ *   base      NULL: what can be told without it.  Else the patch's base by names, dtypes and
+ *             shapes (FMP_EBASE); its content is taken as it is, fmp_verify() is who checks that.
+ *   options   NULL: all defaults.
+ *   fn        called once for each tensor, unchanged and removed ones too: those of the target in
+ *             its file order, then the removed ones.  Never two calls at once, but not always from
+ *             the caller's thread.  What it is given is gone when it returns.  When it returns
+ *             false the measuring ends with FMP_OK.
+ *
+ * Sums are taken in a fixed order: equal inputs give equal bits, whatever the number of threads.
+ * Returns FMP_OK; FMP_EBASE; FMP_ECORRUPT; FMP_EIO; FMP_ENOMEM; FMP_ECANCELED.  Linear in the
+ * payload and, with a base, in the bytes of the changed tensors; about 20 MiB a thread and 12 bytes
+ * a tensor.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_measure(const fmp_patch *patch, const fmp_store *base,
+                                             const fmp_measure_options *options, fmp_measure_fn fn,
+                                             void *ctx, fmp_error *err);
+
+/* What a tensor is for, in the order in which reports show it. */
+typedef enum fmp_role {
+    FMP_ROLE_EMBED = 0,
+    FMP_ROLE_Q,
+    FMP_ROLE_K,
+    FMP_ROLE_V,
+    FMP_ROLE_QKV, /* two or three of them in one tensor */
+    FMP_ROLE_O,
+    FMP_ROLE_ROUTER,
+    FMP_ROLE_GATE,
+    FMP_ROLE_UP, /* gate and up in one tensor, too */
+    FMP_ROLE_DOWN,
+    FMP_ROLE_NORM,
+    FMP_ROLE_CONV,
+    FMP_ROLE_POOL,
+    FMP_ROLE_HEAD,
+    FMP_ROLE_OTHER,
+    FMP_ROLE_COUNT
+} fmp_role;
+
+typedef struct fmp_tensor_place {
+    fmp_role role;
+    int32_t layer;  /* the first number in the name; ResNet's stage; -1: in no layer */
+    int32_t expert; /* the number behind "experts"; -1: none */
+    bool bias;      /* an offset rather than a weight */
+} fmp_tensor_place;
+
+/*
+ * fmp_tensor_role() tells from a tensor's name where in a model it stands, by the naming habits of
+ * BERT, GPT-2, Llama and its kin, T5, mixtures of experts, GGUF and ResNet; what it does not know
+ * is FMP_ROLE_OTHER.  A name is a claim, not a proof: reports and policies group by it.  Linear in
+ * the name.  Since 0.1.
+ */
+FMP_API fmp_tensor_place fmp_tensor_role(const char *name);
+
+/* "embed", "q", "k", ... "other"; static storage; "?" for a number that is none. */
+FMP_API const char *fmp_role_name(fmp_role role);
 
 /* ---- create -----------------------------------------------------------------------------------
  */
