@@ -556,6 +556,104 @@ FMP_API FMP_NODISCARD fmp_status fmp_patch_check_trust(const fmp_patch *patch,
                                                        const fmp_trust *trust, fmp_verdict *ret,
                                                        fmp_error *err);
 
+/* ---- policy -----------------------------------------------------------------------------------
+ */
+
+/*
+ * A policy is a JSON file that says what a patch may do; docs/policy.md describes it.  Every rule
+ * of it is judged, and what breaks one is a finding.
+ */
+typedef struct fmp_policy fmp_policy;
+
+/* The rules that a policy can have, numbered 0 .. fmp_policy_rule_count() - 1. */
+typedef struct fmp_policy_rule {
+    const char *id;    /* "max-changed-share"; static, never renamed */
+    const char *title; /* a sentence without full stop */
+    const char *help;  /* what to do about a finding */
+} fmp_policy_rule;
+
+FMP_API uint32_t fmp_policy_rule_count(void);
+FMP_API fmp_policy_rule fmp_policy_rule_at(uint32_t i); /* all NULL when there is none */
+
+/*
+ * fmp_policy_open() reads a policy and checks all of it.
+ *
+ *   path   followed when it is a symbolic link; at most 1 MiB.
+ *   ret    close with fmp_policy_close(); any number of threads may use it.
+ *
+ * Returns FMP_OK; FMP_ECORRUPT, naming the member, what was expected and what stood there: also for
+ * a member that is not known, so that a misspelt rule is not a missing one, and for a policy
+ * without any rule; FMP_ENOTSUP for a version that is not known; FMP_EIO; FMP_ELIMIT; FMP_ENOMEM.
+ * Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_policy_open(const char *path, fmp_policy **ret,
+                                                 fmp_error *err);
+FMP_API void fmp_policy_close(fmp_policy *policy); /* takes NULL */
+
+/* Whether it has rules that look at the patch's lineage, and so needs a record of lineages. */
+FMP_API bool fmp_policy_has_lineage(const fmp_policy *policy);
+
+typedef struct fmp_policy_options {
+    size_t size;             /* sizeof(fmp_policy_options) */
+    const char *now;         /* RFC 3339; default: the system's clock */
+    const char *record;      /* path of the record of lineages; default: none, and then the rules
+                                on a sequence are findings */
+    const fmp_keyring *ring; /* its revoked keys count for nothing; default: none are revoked */
+    unsigned n_threads;      /* default: one for each processor */
+    fmp_progress progress;
+} fmp_policy_options;
+
+/* Something that breaks a rule.  All of it is borrowed from the results. */
+typedef struct fmp_finding {
+    const char *rule;   /* id of the rule */
+    const char *member; /* of the policy: "limits[0].max_residual" */
+    const char *tensor; /* name; NULL when it is not about one */
+    const char *file;   /* a side file, likewise */
+    const char *message;
+    const char *expected, *found;
+} fmp_finding;
+
+typedef struct fmp_policy_results fmp_policy_results;
+
+/*
+ * fmp_policy_check() judges a patch by every rule of a policy.
+ *
+ *   patch     as fmp_verify() has found it right; with `base`, together with that.
+ *   base      NULL when there is none.  A rule that cannot be judged without it is then a finding
+ *             that says so.
+ *   options   NULL: all defaults.
+ *   ret       free with fmp_policy_results_free(); also set when there are findings.
+ *
+ * Only when there is no finding, and the policy has a lineage, is its sequence put into the record:
+ * by rename after fsync, under a lock, mode 0600.
+ *
+ * Returns FMP_OK when every rule was judged, whatever the outcome; FMP_EUSAGE (`now` is no date);
+ * FMP_EAUTH (the record or its directory is another user's, a link, or open to others); what
+ * fmp_measure() returns; FMP_ECORRUPT (the record); FMP_EIO; FMP_ENOMEM.  Costs a fmp_measure()
+ * where a rule needs one.  Memory: some 100 bytes a tensor; at most 1000 findings a rule are kept.
+ * Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_policy_check(const fmp_policy *policy, const fmp_patch *patch,
+                                                  const fmp_store *base,
+                                                  const fmp_policy_options *options,
+                                                  fmp_policy_results **ret, fmp_error *err);
+
+/* FMP_OK without findings; FMP_EAUTH when the rule on signatures is broken; else FMP_EPOLICY. */
+FMP_API fmp_status fmp_policy_results_verdict(const fmp_policy_results *results);
+FMP_API uint32_t fmp_policy_results_count(const fmp_policy_results *results);
+FMP_API fmp_finding fmp_policy_results_at(const fmp_policy_results *results, uint32_t i);
+/* Findings that were not kept. */
+FMP_API uint64_t fmp_policy_results_left_out(const fmp_policy_results *results);
+FMP_API void fmp_policy_results_free(fmp_policy_results *results); /* takes NULL */
+
+/*
+ * fmp_lineage_reset() makes a record forget a lineage, as after a change of keys: the next patch of
+ * it is taken whatever its sequence.  *ret_found: whether the record knew it.  Codes as above.
+ * Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_lineage_reset(const char *record, const char *id,
+                                                   bool *ret_found, fmp_error *err);
+
 /* ---- buffers ----------------------------------------------------------------------------------
  */
 
