@@ -187,7 +187,8 @@ static void judge_residual(judge *j, const limit_at *at, uint32_t row)
 
     if (judge_new(j, at, s.rule, at->residual, row))
         return;
-    snprintf(expected, sizeof expected, "at most %llu steps", (unsigned long long)at->l->residual);
+    snprintf(expected, sizeof expected, "at most %llu step%s", (unsigned long long)at->l->residual,
+             at->l->residual == 1 ? "" : "s");
     snprintf(found, sizeof found, "%llu", (unsigned long long)r->max_residual);
     if (r->max_residual > at->l->residual)
         fmp_judge_add(j->all, s, expected, found, "an element moves too far");
