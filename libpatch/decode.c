@@ -146,13 +146,11 @@ uint32_t fmp_frame_seek(const fmp_frame *f, uint32_t object, uint64_t off)
     return low;
 }
 
-fmp_status fmp_decoder_apply(fmp_decoder *d, const fmp_patch *p, unsigned domain, uint32_t object,
-                             uint64_t off, uint32_t len, uint8_t *buf, int direction,
-                             bool *ret_touched, fmp_error *err)
+fmp_status fmp_decoder_each(fmp_decoder *d, const fmp_patch *p, unsigned domain, uint32_t object,
+                            uint64_t off, uint32_t len, fmp_block_fn fn, void *ctx, fmp_error *err)
 {
     uint32_t n = fmp_frames_seek(&p->frames, domain, object, off);
 
-    *ret_touched = false;
     for (; n < p->frames.n; n++) {
         const fmp_frame_entry *e = &p->frames.entry[n];
         fmp_status st;
@@ -172,14 +170,39 @@ fmp_status fmp_decoder_apply(fmp_decoder *d, const fmp_patch *p, unsigned domain
                 return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                                 "%s: frame %u: a block crosses the end of \"%s\"", p->file.path, n,
                                 fmp_patch_object_name(p, domain, object));
-            if (direction == FMP_BACKWARD && b->kind >= FMP_BLOCK_WHOLE)
-                continue; /* behind the mapped bytes: not of the base */
-            *ret_touched = true;
-            st = fmp_block_apply(b, &d->frame.streams, buf + (b->off - off), direction, d->scratch,
-                                 NULL, err);
+            st = fn(ctx, d, b, err);
             if (st)
                 return st;
         }
     }
     return FMP_OK;
+}
+
+typedef struct application {
+    uint64_t off;
+    uint8_t *buf;
+    int direction;
+    bool touched;
+} application;
+
+static fmp_status apply_block(void *ctx, fmp_decoder *d, const fmp_block *b, fmp_error *err)
+{
+    application *a = ctx;
+
+    if (a->direction == FMP_BACKWARD && b->kind >= FMP_BLOCK_WHOLE)
+        return FMP_OK; /* behind the mapped bytes: not of the base */
+    a->touched = true;
+    return fmp_block_apply(b, &d->frame.streams, a->buf + (b->off - a->off), a->direction,
+                           d->scratch, NULL, err);
+}
+
+fmp_status fmp_decoder_apply(fmp_decoder *d, const fmp_patch *p, unsigned domain, uint32_t object,
+                             uint64_t off, uint32_t len, uint8_t *buf, int direction,
+                             bool *ret_touched, fmp_error *err)
+{
+    application a = {.off = off, .buf = buf, .direction = direction};
+    const fmp_status st = fmp_decoder_each(d, p, domain, object, off, len, apply_block, &a, err);
+
+    *ret_touched = a.touched;
+    return st;
 }

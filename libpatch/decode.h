@@ -26,6 +26,14 @@ fmp_status fmp_decoder_load(fmp_decoder *d, const fmp_patch *p, uint32_t n, fmp_
 /* The first block of a frame that ends behind byte `off` of the object. */
 uint32_t fmp_frame_seek(const fmp_frame *f, uint32_t object, uint64_t off);
 
+/* Called with the blocks of one object, ascending, while their frame is loaded in the decoder. */
+typedef fmp_status (*fmp_block_fn)(void *ctx, fmp_decoder *d, const fmp_block *b, fmp_error *err);
+
+/* Calls `fn` for every block in bytes [off, off + len) of an object; off is a multiple of 1 MiB and
+ * len at most that.  Stops at the first status that is not FMP_OK, and returns it. */
+fmp_status fmp_decoder_each(fmp_decoder *d, const fmp_patch *p, unsigned domain, uint32_t object,
+                            uint64_t off, uint32_t len, fmp_block_fn fn, void *ctx, fmp_error *err);
+
 /*
  * Lays the patch over bytes [off, off + len) of an object, which `buf` holds; off is a multiple of
  * 1 MiB and len at most that.  *ret_touched: whether any block did anything.

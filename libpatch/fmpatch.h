@@ -1,9 +1,9 @@
 /*
  * fmpatch: small, signed, exact patches between model checkpoints.
  *
- * In reading order: version, status, limits, stores, patches, create, apply, verify, algebra,
- * merge, keys and signatures, buffers, masks.  Every handle is opaque.  Nothing here prints, exits,
- * or keeps a global.
+ * In reading order: version, status, limits, stores, patches, measuring, create, apply, verify,
+ * algebra, merge, keys and signatures, policy, buffers, masks.  Every handle is opaque.  Nothing
+ * here prints, exits, or keeps a global.
  *
  *   Threads     Two threads may use two handles freely.  One fmp_store or fmp_patch may be read by
  *               any number of threads at once; closing it needs that nobody else uses it.
@@ -253,6 +253,119 @@ FMP_API fmp_patch_file fmp_patch_file_at(const fmp_patch *patch, uint32_t i);
 /* NULL when the patch is reversible; else a borrowed sentence that names the first thing in the
  * way. */
 FMP_API const char *fmp_patch_irreversible_because(const fmp_patch *patch);
+
+/* ---- measuring --------------------------------------------------------------------------------
+ */
+
+/*
+ * How far a patch goes.  Everything is told of one tensor at a time: of the target tensor against
+ * the base tensor of its name or, where the base has none of that name, dtype and shape, against
+ * the base tensor that its bytes come from (a renamed or grown one).
+ *
+ * An element is a unit of the dtype: a part of a complex number counts alone; packed types of 4 and
+ * 6 bits, and dtypes that are not known, count in bytes.
+ */
+#define FMP_MEASURE_BITS         65  /* bit lengths of 64-bit numbers: 0 .. 64 */
+#define FMP_MEASURE_EXPONENTS    96  /* bins of |new - old| */
+#define FMP_MEASURE_EXPONENT_MIN -64 /* bin i: 2^(i - 64) <= |new - old| < 2^(i - 63) */
+
+typedef struct fmp_measurement {
+    size_t size;         /* set by the library */
+    uint32_t tensor;     /* for fmp_patch_tensor_at() */
+    bool has_base;       /* base and target were compared, element by element */
+    bool has_values;     /* its dtype has numbers: the fields below "values" say something */
+    bool is_float;       /* they are floats: integers are indices as often as weights */
+    uint64_t n_elements; /* of the target; 0 when it is removed */
+    uint64_t n_changed;  /* that differ or are new; n_opaque of them perhaps do not differ */
+    uint64_t n_new;      /* with nothing in the base to compare them with */
+    uint64_t n_opaque;   /* not new, but how far they moved is not known; 0 with a base */
+    uint64_t n_unseen;   /* changed, but what they are now is not known; 0 with a base */
+
+    /* Steps in the order of bit patterns (ULP for floats), of what is neither new nor opaque. */
+    uint64_t n_up, n_down, max_residual;
+    uint64_t residual_bits[FMP_MEASURE_BITS]; /* how many |step| have that bit length; [0] is 0 */
+
+    /* Values.  NaN or infinite in the target, and not so in the base as far as is known. */
+    uint64_t n_new_nan, n_new_inf;
+
+    /* Values, and only with a base.  Elements that are new or not finite in the base are left out;
+     * one that is finite in the base and not in the target makes both changes infinite. */
+    uint64_t n_sign_flips; /* from below to above 0 or the other way */
+    double change_squares; /* sum of (new - old)^2: the square of the L2 norm of the change */
+    double base_squares;   /* sum of old^2, all elements */
+    double change_max;     /* the largest |new - old| */
+    uint64_t change_exponents[FMP_MEASURE_EXPONENTS]; /* the outer bins also hold what lies beyond;
+                                                         differences of 0 or infinity: in none */
+} fmp_measurement;
+
+/* Return false to stop. */
+typedef bool (*fmp_measure_fn)(void *ctx, const fmp_measurement *m);
+
+typedef struct fmp_measure_options {
+    size_t size;        /* sizeof(fmp_measure_options) */
+    unsigned n_threads; /* default: one for each processor */
+    bool norms_of_all;  /* base_squares of unchanged tensors too, which are then read; default: 0 */
+    fmp_progress progress;
+} fmp_measure_options;
+
+/*
+ * fmp_measure() measures every tensor of a patch.
+ *
+ *   patch     borrowed; other threads may use it meanwhile.
+ *   base      NULL: what can be told without it.  Else the patch's base by names, dtypes and
+ *             shapes (FMP_EBASE); its content is taken as it is, fmp_verify() is who checks that.
+ *   options   NULL: all defaults.
+ *   fn        called once for each tensor, unchanged and removed ones too: those of the target in
+ *             its file order, then the removed ones.  Never two calls at once, but not always from
+ *             the caller's thread.  What it is given is gone when it returns.  When it returns
+ *             false the measuring ends with FMP_OK.
+ *
+ * Sums are taken in a fixed order: equal inputs give equal bits, whatever the number of threads.
+ * Returns FMP_OK; FMP_EBASE; FMP_ECORRUPT; FMP_EIO; FMP_ENOMEM; FMP_ECANCELED.  Linear in the
+ * payload and, with a base, in the bytes of the changed tensors; about 20 MiB a thread and 12 bytes
+ * a tensor.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_measure(const fmp_patch *patch, const fmp_store *base,
+                                             const fmp_measure_options *options, fmp_measure_fn fn,
+                                             void *ctx, fmp_error *err);
+
+/* What a tensor is for, in the order in which reports show it. */
+typedef enum fmp_role {
+    FMP_ROLE_EMBED = 0,
+    FMP_ROLE_Q,
+    FMP_ROLE_K,
+    FMP_ROLE_V,
+    FMP_ROLE_QKV, /* two or three of them in one tensor */
+    FMP_ROLE_O,
+    FMP_ROLE_ROUTER,
+    FMP_ROLE_GATE,
+    FMP_ROLE_UP, /* gate and up in one tensor, too */
+    FMP_ROLE_DOWN,
+    FMP_ROLE_NORM,
+    FMP_ROLE_CONV,
+    FMP_ROLE_POOL,
+    FMP_ROLE_HEAD,
+    FMP_ROLE_OTHER,
+    FMP_ROLE_COUNT
+} fmp_role;
+
+typedef struct fmp_tensor_place {
+    fmp_role role;
+    int32_t layer;  /* the first number in the name; ResNet's stage; -1: in no layer */
+    int32_t expert; /* the number behind "experts"; -1: none */
+    bool bias;      /* an offset rather than a weight */
+} fmp_tensor_place;
+
+/*
+ * fmp_tensor_role() tells from a tensor's name where in a model it stands, by the naming habits of
+ * BERT, GPT-2, Llama and its kin, T5, mixtures of experts, GGUF and ResNet; what it does not know
+ * is FMP_ROLE_OTHER.  A name is a claim, not a proof: reports and policies group by it.  Linear in
+ * the name.  Since 0.1.
+ */
+FMP_API fmp_tensor_place fmp_tensor_role(const char *name);
+
+/* "embed", "q", "k", ... "other"; static storage; "?" for a number that is none. */
+FMP_API const char *fmp_role_name(fmp_role role);
 
 /* ---- create -----------------------------------------------------------------------------------
  */
@@ -644,6 +757,104 @@ typedef enum fmp_verdict {
 FMP_API FMP_NODISCARD fmp_status fmp_patch_check_trust(const fmp_patch *patch,
                                                        const fmp_trust *trust, fmp_verdict *ret,
                                                        fmp_error *err);
+
+/* ---- policy -----------------------------------------------------------------------------------
+ */
+
+/*
+ * A policy is a JSON file that says what a patch may do; docs/policy.md describes it.  Every rule
+ * of it is judged, and what breaks one is a finding.
+ */
+typedef struct fmp_policy fmp_policy;
+
+/* The rules that a policy can have, numbered 0 .. fmp_policy_rule_count() - 1. */
+typedef struct fmp_policy_rule {
+    const char *id;    /* "max-changed-share"; static, never renamed */
+    const char *title; /* a sentence without full stop */
+    const char *help;  /* what to do about a finding */
+} fmp_policy_rule;
+
+FMP_API uint32_t fmp_policy_rule_count(void);
+FMP_API fmp_policy_rule fmp_policy_rule_at(uint32_t i); /* all NULL when there is none */
+
+/*
+ * fmp_policy_open() reads a policy and checks all of it.
+ *
+ *   path   followed when it is a symbolic link; at most 1 MiB.
+ *   ret    close with fmp_policy_close(); any number of threads may use it.
+ *
+ * Returns FMP_OK; FMP_ECORRUPT, naming the member, what was expected and what stood there: also for
+ * a member that is not known, so that a misspelt rule is not a missing one, and for a policy
+ * without any rule; FMP_ENOTSUP for a version that is not known; FMP_EIO; FMP_ELIMIT; FMP_ENOMEM.
+ * Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_policy_open(const char *path, fmp_policy **ret,
+                                                 fmp_error *err);
+FMP_API void fmp_policy_close(fmp_policy *policy); /* takes NULL */
+
+/* Whether it has rules that look at the patch's lineage, and so needs a record of lineages. */
+FMP_API bool fmp_policy_has_lineage(const fmp_policy *policy);
+
+typedef struct fmp_policy_options {
+    size_t size;             /* sizeof(fmp_policy_options) */
+    const char *now;         /* RFC 3339; default: the system's clock */
+    const char *record;      /* path of the record of lineages; default: none, and then the rules
+                                on a sequence are findings */
+    const fmp_keyring *ring; /* its revoked keys count for nothing; default: none are revoked */
+    unsigned n_threads;      /* default: one for each processor */
+    fmp_progress progress;
+} fmp_policy_options;
+
+/* Something that breaks a rule.  All of it is borrowed from the results. */
+typedef struct fmp_finding {
+    const char *rule;   /* id of the rule */
+    const char *member; /* of the policy: "limits[0].max_residual" */
+    const char *tensor; /* name; NULL when it is not about one */
+    const char *file;   /* a side file, likewise */
+    const char *message;
+    const char *expected, *found;
+} fmp_finding;
+
+typedef struct fmp_policy_results fmp_policy_results;
+
+/*
+ * fmp_policy_check() judges a patch by every rule of a policy.
+ *
+ *   patch     as fmp_verify() has found it right; with `base`, together with that.
+ *   base      NULL when there is none.  A rule that cannot be judged without it is then a finding
+ *             that says so.
+ *   options   NULL: all defaults.
+ *   ret       free with fmp_policy_results_free(); also set when there are findings.
+ *
+ * Only when there is no finding, and the policy has a lineage, is its sequence put into the record:
+ * by rename after fsync, under a lock, mode 0600.
+ *
+ * Returns FMP_OK when every rule was judged, whatever the outcome; FMP_EUSAGE (`now` is no date);
+ * FMP_EAUTH (the record or its directory is another user's, a link, or open to others); what
+ * fmp_measure() returns; FMP_ECORRUPT (the record); FMP_EIO; FMP_ENOMEM.  Costs a fmp_measure()
+ * where a rule needs one.  Memory: some 100 bytes a tensor; at most 1000 findings a rule are kept.
+ * Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_policy_check(const fmp_policy *policy, const fmp_patch *patch,
+                                                  const fmp_store *base,
+                                                  const fmp_policy_options *options,
+                                                  fmp_policy_results **ret, fmp_error *err);
+
+/* FMP_OK without findings; FMP_EAUTH when the rule on signatures is broken; else FMP_EPOLICY. */
+FMP_API fmp_status fmp_policy_results_verdict(const fmp_policy_results *results);
+FMP_API uint32_t fmp_policy_results_count(const fmp_policy_results *results);
+FMP_API fmp_finding fmp_policy_results_at(const fmp_policy_results *results, uint32_t i);
+/* Findings that were not kept. */
+FMP_API uint64_t fmp_policy_results_left_out(const fmp_policy_results *results);
+FMP_API void fmp_policy_results_free(fmp_policy_results *results); /* takes NULL */
+
+/*
+ * fmp_lineage_reset() makes a record forget a lineage, as after a change of keys: the next patch of
+ * it is taken whatever its sequence.  *ret_found: whether the record knew it.  Codes as above.
+ * Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_lineage_reset(const char *record, const char *id,
+                                                   bool *ret_found, fmp_error *err);
 
 /* ---- buffers ----------------------------------------------------------------------------------
  */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "dates.h"
 #include "fmpatch.h"
 #include "inputs.h"
 #include "outname.h"

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "outname.h"
 #include "report.h"
@@ -61,53 +60,6 @@ static int load_manifest(const patch_args *args, char **ret)
         *ret = json_dumps(manifest, JSON_SORT_KEYS | JSON_COMPACT);
     json_decref(manifest);
     return status;
-}
-
-/* 2026-01-31T23:59:59Z, or with an offset such as +01:00 in place of Z. */
-static bool is_rfc3339(const char *s)
-{
-    static const char shape[] = "0000-00-00T00:00:00";
-    size_t i = 0;
-
-    for (; shape[i]; i++) {
-        if (shape[i] == '0' ? s[i] < '0' || s[i] > '9' : s[i] != shape[i])
-            return false;
-    }
-    if (s[i] == '.') {
-        const size_t n = strspn(s + i + 1, "0123456789");
-
-        if (!n || n > 9)
-            return false;
-        i += 1 + n;
-    }
-    if (!strcmp(s + i, "Z"))
-        return true;
-    return (s[i] == '+' || s[i] == '-') && strlen(s + i) == 6 &&
-           strspn(s + i + 1, "0123456789") == 2 && s[i + 3] == ':' &&
-           strspn(s + i + 4, "0123456789") == 2;
-}
-
-static int find_date(const patch_args *args, char date[PATCH_OUT_DATE_LEN], const char **ret)
-{
-    const char *epoch = getenv("SOURCE_DATE_EPOCH");
-    uint64_t seconds;
-    struct tm tm;
-    time_t t;
-
-    *ret = args->date;
-    if (args->date && !is_rfc3339(args->date))
-        return report_usage("--date: a date such as 2026-01-31T23:59:59Z is expected, found '%s'",
-                            args->date);
-    if (args->date || !epoch || !*epoch)
-        return FMP_OK;
-    if (!text_number(epoch, &seconds) || seconds > 253402300799) /* the end of the year 9999 */
-        return report_usage("SOURCE_DATE_EPOCH: a number of seconds is expected, found '%s'",
-                            epoch);
-    t = (time_t)seconds;
-    if (!gmtime_r(&t, &tm) || !strftime(date, PATCH_OUT_DATE_LEN, "%Y-%m-%dT%H:%M:%SZ", &tm))
-        return report_usage("SOURCE_DATE_EPOCH: no date");
-    *ret = date;
-    return FMP_OK;
 }
 
 /* ---- the rest ---------------------------------------------------------------------------------
@@ -168,7 +120,7 @@ int patch_out_open(patch_out *w, const patch_args *args, const common_args *comm
     *w = (patch_out){.args = args, .common = common, .default_path = default_path};
     status = check_args(args);
     if (!status)
-        status = find_date(args, w->date, &w->given_date);
+        status = dates_find("--date", args->date, w->date, &w->given_date);
     if (!status)
         status = load_manifest(args, &w->manifest);
     return status ? status : choose_path(w, from, inputs, n);

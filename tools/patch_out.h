@@ -4,6 +4,7 @@
 #ifndef TOOLS_PATCH_OUT_H
 #define TOOLS_PATCH_OUT_H
 
+#include "dates.h"
 #include "fmpatch.h"
 #include "opts.h"
 #include "passphrase.h"
@@ -82,8 +83,6 @@ typedef struct patch_args {
         .help = "threads, one for each processor without it, at most 2"                            \
     }
 
-#define PATCH_OUT_DATE_LEN 32
-
 /* A patch that is going to be written.  All zero is closed. */
 typedef struct patch_out {
     const common_args *common;
@@ -95,7 +94,7 @@ typedef struct patch_out {
     spool_out spool;
     const char *path;  /* where the library writes */
     const char *shown; /* what messages call it */
-    char date[PATCH_OUT_DATE_LEN];
+    char date[DATES_LEN];
     const char *given_date; /* NULL: none */
 } patch_out;
 
