@@ -473,6 +473,7 @@ fmp_patch_file fmp_patch_file_at(const fmp_patch *patch, uint32_t i)
 {
     const fmp_layout *l = &patch->layout;
     const fmp_side_file *f;
+    fmp_patch_file out;
 
     if (i < l->target.n_files)
         return (fmp_patch_file){.name = l->target.files[i].name,
@@ -481,12 +482,14 @@ fmp_patch_file fmp_patch_file_at(const fmp_patch *patch, uint32_t i)
     if (i - l->target.n_files >= l->n_side)
         return (fmp_patch_file){0};
     f = &l->side[i - l->target.n_files];
-    return (fmp_patch_file){.name = f->name,
-                            .state = !f->in_base     ? FMP_FILE_ADDED
-                                     : !f->in_target ? FMP_FILE_REMOVED
-                                     : f->changed    ? FMP_FILE_CHANGED
-                                                     : FMP_FILE_SAME,
-                            .size = f->in_target ? f->target_size : f->base_size};
+    out = (fmp_patch_file){.name = f->name,
+                           .state = !f->in_base     ? FMP_FILE_ADDED
+                                    : !f->in_target ? FMP_FILE_REMOVED
+                                    : f->changed    ? FMP_FILE_CHANGED
+                                                    : FMP_FILE_SAME,
+                           .size = f->in_target ? f->target_size : f->base_size};
+    memcpy(out.digest, f->in_target ? f->target_digest.b : f->base_digest.b, FMP_DIGEST_LEN);
+    return out;
 }
 
 fmp_signature_info fmp_patch_signature(const fmp_patch *patch, uint32_t i)

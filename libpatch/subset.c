@@ -1,10 +1,10 @@
 /*
  * fmp_subset(): a part of what a patch does.  See fmpatch.h.
  */
-#include <fnmatch.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/glob.h"
 #include "base/status.h"
 #include "derive.h"
 #include "patch.h"
@@ -28,7 +28,7 @@ static fmp_status no_memory(fmp_error *err)
 static bool matches(const char *const *patterns, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++) {
-        if (fnmatch(patterns[i], name, 0) == 0)
+        if (fmp_glob_matches(patterns[i], name, false))
             return true;
     }
     return false;
@@ -40,6 +40,16 @@ static bool is_selected(const subset *s, uint32_t old)
 
     return (!s->what.n_tensors || matches(s->what.tensors, s->what.n_tensors, name)) &&
            !matches(s->what.except, s->what.n_except, name);
+}
+
+static fmp_status check_globs(const char *const *globs, size_t n, fmp_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!fmp_glob_is_valid(globs[i]))
+            return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "\"%.100s\": no pattern of names",
+                            globs[i]);
+    }
+    return FMP_OK;
 }
 
 static fmp_status select_rows(subset *s, fmp_error *err)
@@ -334,7 +344,11 @@ fmp_status fmp_subset(const fmp_patch *patch, const fmp_subset_options *what, co
 
     if (what)
         memcpy(&s.what, what, what->size < sizeof s.what ? what->size : sizeof s.what);
-    st = fmp_derive_init(&d, &patch, 1, options, err);
+    st = check_globs(s.what.tensors, s.what.n_tensors, err);
+    if (!st)
+        st = check_globs(s.what.except, s.what.n_except, err);
+    if (!st)
+        st = fmp_derive_init(&d, &patch, 1, options, err);
     if (!st)
         st = select_rows(&s, err);
     if (!st)
