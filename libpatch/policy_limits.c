@@ -16,7 +16,8 @@ __extension__ typedef unsigned __int128 wide;
 
 /* What is kept of a tensor's measurement. */
 typedef struct record {
-    uint64_t n_elements, n_changed, n_new, n_opaque, n_unseen, n_nan, n_inf, max_residual;
+    uint64_t n_elements, n_changed, n_new, n_opaque, n_unseen, n_nan, n_inf;
+    uint64_t max_residual, certain_steps;
     double change_squares, base_squares;
     int32_t layer;
     bool in_target, has_old; /* has_old: the base has a tensor of its name */
@@ -46,6 +47,7 @@ static bool take(void *ctx, const fmp_measurement *m)
                   .n_nan = m->n_new_nan,
                   .n_inf = m->n_new_inf,
                   .max_residual = m->max_residual,
+                  .certain_steps = m->certain_steps,
                   .change_squares = m->change_squares,
                   .base_squares = m->base_squares,
                   .layer = fmp_tensor_role(fmp_judge_name(j->all, m->tensor)).layer,
@@ -195,6 +197,13 @@ static void judge_residual(judge *j, const limit_at *at, uint32_t row)
     else if (r->n_opaque)
         fmp_judge_add(j->all, s, expected, "not known", "how far %llu elements move " FMP_NO_BASE,
                       (unsigned long long)r->n_opaque);
+    else if (r->max_residual > r->certain_steps)
+        fmp_judge_add(
+            j->all, s, expected, found,
+            "whether this is the way or the way round the end of all values " FMP_NO_BASE);
+    else if (r->max_residual && !r->has_values)
+        fmp_judge_add(j->all, s, expected, "not known",
+                      "the dtype has no numbers that could be measured");
 }
 
 /* What of the norms concerns one tensor, whatever it is grouped with. */
