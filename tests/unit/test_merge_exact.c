@@ -232,6 +232,43 @@ static void test_scores(void **state)
     drop_world(&w);
 }
 
+/* Shards have an index, which knows nothing of tensors that come from a parent: it goes. */
+static void test_added_to_shards(void **state)
+{
+    const fmp_merge_options o = {.size = sizeof o, .added = 1};
+    const fmp_patch *p;
+    fmp_store *base, *tuned, *made;
+    fmp_patch *one, *merged;
+    fmp_error err;
+    model b = {.n = 0}, t;
+
+    (void)state;
+    rng_seed(9);
+    for (unsigned i = 0; i < 4; i++)
+        model_add(&b, (const char *[]){"a", "b", "c", "d"}[i], "U8", 1, 40, 0);
+    model_copy(&b, &t);
+    model_add(&t, "head", "F32", 1, 7, 0);
+    put_shards(&b, "shards", 2);
+    put_shards(&t, "more", 2);
+    base = open_store(at("shards"));
+    tuned = open_store(at("more"));
+    assert_status(fmp_create(base, tuned, at("one"), NULL, NULL, &err), FMP_OK, &err);
+    p = one = open_patch(at("one"));
+    assert_status(fmp_merge(base, &p, 1, at("merged"), &o, NULL, NULL, &err), FMP_OK, &err);
+    merged = open_patch(at("merged"));
+    p = merged;
+    assert_status(fmp_apply(base, &p, 1, at("made"), NULL, NULL, &err), FMP_OK, &err);
+    made = open_store(at("made"));
+    assert_same_tensors(made, tuned);
+    fmp_store_close(base);
+    fmp_store_close(tuned);
+    fmp_store_close(made);
+    fmp_patch_close(one);
+    fmp_patch_close(merged);
+    model_free(&b);
+    model_free(&t);
+}
+
 /* A sum of models whose weights do not add up to 1 would scale all of the base. */
 static void test_sum_of_weights(void **state)
 {
@@ -255,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_parent, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_outside_the_union, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_scores, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(test_added_to_shards, make_dir, drop_dir),
         cmocka_unit_test(test_sum_of_weights),
     };
 
