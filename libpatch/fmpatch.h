@@ -593,9 +593,10 @@ FMP_API uint64_t fmp_overlap_set_at(const fmp_overlap *o, uint32_t set, uint64_t
  *
  * Values are read exactly, computed in IEEE double in the order of the formula, parents in order,
  * and rounded once to the base's dtype: to nearest, ties to even.  Elements that no parent changes
- * keep the base's bits.  A result equal to b keeps b's bits, one equal to the x_i of the only
- * parent that changes the element keeps that parent's (NaN counts as equal to NaN): so -0 and NaN
- * survive where nothing happens to them.
+ * keep the base's bits.  b + t_i of a single parent, neither weighed nor trimmed, is x_i itself.  A
+ * result equal to the x_i of the only parent that changes the element keeps that parent's bits, one
+ * equal to b keeps b's (NaN counts as equal to NaN): so -0 and NaN survive where nothing happens to
+ * them.  Otherwise infinities and NaN go the way of IEEE 754: b infinite and x_i finite is NaN.
  */
 typedef enum fmp_merge_method {
     FMP_MERGE_LINEAR = 0,           /* sum w x / sum w */
@@ -650,7 +651,7 @@ typedef struct fmp_merge_options {
     uint64_t seed; /* DARE: parent i (from 0) keeps element j of tensor NAME if u < density, with
                       u = (XXH3_64(le64(i) le64(j), seed XXH3_64(NAME, seed)) >> 11) / 2^53 */
     const fmp_store *const
-        *scores;    /* Fisher: one a parent, tensors named as the base's, F32 or F64 */
+        *scores;    /* Fisher: one a parent, tensors named as the base's, F32 or F64, 0 or more */
     fmp_real floor; /* Fisher: least F of the first parent; default 1e-6 */
     bool floor_all; /* of every parent */
     bool no_norm;   /* default: each F is divided by the L2 norm of all of it */

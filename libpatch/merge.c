@@ -30,10 +30,10 @@ static bool same_number(double a, double b)
 static uint64_t bits_of(const fmp_merge_meeting *m, double merged, fmp_value_kind kind,
                         const uint8_t *at, unsigned width)
 {
-    if (same_number(merged, m->b))
-        return fmp_load_le(at, width);
     if (m->n == 1 && same_number(merged, m->x[m->one]))
         return m->bits;
+    if (same_number(merged, m->b))
+        return fmp_load_le(at, width);
     return fmp_value_round(kind, merged);
 }
 

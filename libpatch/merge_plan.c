@@ -476,7 +476,7 @@ static fmp_status line_work(void *ctx, fmp_pool *pool, uint64_t item, unsigned s
 /* ---- scores -----------------------------------------------------------------------------------
  */
 
-/* Elements [first, first + n) of a score tensor as doubles. */
+/* Elements [first, first + n) of a score tensor as doubles; a mean of squares is never negative. */
 static fmp_status read_numbers(const fmp_store *s, uint32_t tensor, uint64_t first, uint32_t n,
                                uint8_t *buf, double *out, fmp_error *err)
 {
@@ -489,8 +489,17 @@ static fmp_status read_numbers(const fmp_store *s, uint32_t tensor, uint64_t fir
         const uint32_t part = n < FMP_LEAF_LEN / width ? n : FMP_LEAF_LEN / width;
 
         st = fmp_store_read(s, tensor, first * width, buf, (size_t)part * width, err);
-        for (uint32_t e = 0; e < part && !st; e++)
-            *out++ = fmp_value(kind, fmp_load_le(buf + (size_t)e * width, width));
+        for (uint32_t e = 0; e < part && !st; e++) {
+            const double score = fmp_value(kind, fmp_load_le(buf + (size_t)e * width, width));
+
+            if (!(score >= 0) || isinf(score))
+                st = fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
+                              "%s: tensor \"%s\": element %llu: a score of 0 or more expected, "
+                              "found %g",
+                              s->path, fmp_store_tensor(s, tensor).name,
+                              (unsigned long long)(first + e), score);
+            *out++ = score;
+        }
         first += part;
         n -= part;
     }

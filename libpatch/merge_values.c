@@ -51,6 +51,9 @@ static fmp_status check_numbers(const fmp_merge_how *h, fmp_error *err)
         return refuse(err, "SLERP takes two patches");
     if (h->method == FMP_MERGE_LINEAR && h->normalize && h->sum_w == 0)
         return refuse(err, "the weights of a mean add up to 0");
+    if (h->method == FMP_MERGE_LINEAR && !h->normalize && !(fabs(h->sum_w - 1) <= 1e-9))
+        return refuse(err, "weights of linear that are not normalised must add up to 1, or weights "
+                           "that nobody changes would be scaled, too");
     if (h->integers > (int)h->k || h->integers < -1 || h->added > (int)h->k || h->added < -1)
         return refuse(err, "there is no parent of that number");
     return FMP_OK;
@@ -217,20 +220,45 @@ static double elect(const fmp_merge_how *h, const double *t, int zero_sign)
     return divide(total, n);
 }
 
-static double ram(const fmp_merge_how *h, double b, const double *x, const double *t)
+/* What is whole of one parent's is that parent's number: b + (x - b) may be rounded twice. */
+static double put_on(const fmp_merge_how *h, double b, double moved, const double *x,
+                     const double *t)
 {
-    double total = 0, n = 0, only = b;
+    const double least = h->method == FMP_MERGE_RAM ? h->epsilon : 0;
+    uint32_t n = 0, one = 0;
+
+    for (uint32_t i = 0; i < h->k; i++) {
+        if (fabs(t[i]) <= least)
+            continue;
+        one = i;
+        n++;
+    }
+    if (n == 1 && isfinite(moved) && moved == x[one] - b)
+        return x[one];
+    return moved == 0 ? b : b + moved;
+}
+
+static double ram(const fmp_merge_how *h, const double *t)
+{
+    double total = 0, n = 0;
 
     for (uint32_t i = 0; i < h->k; i++) {
         if (fabs(t[i]) <= h->epsilon) /* NaN counts */
             continue;
-        only = x[i];
         total += t[i];
         n++;
     }
-    if (n == 1 && h->lambda == 1)
-        return only;
-    return b + h->lambda * divide(total, n);
+    return divide(total, n);
+}
+
+/* Sum w t, divided by the sum of w where that was asked for. */
+static double add_up(const fmp_merge_how *h, const double *t)
+{
+    double sum = 0;
+
+    for (uint32_t i = 0; i < h->k; i++)
+        sum += h->w[i] * t[i];
+    return h->normalize ? sum / h->sum_w : sum;
 }
 
 /* Matena and Raffel 2021, arXiv 2111.09832, section 2, with a diagonal Fisher information. */
@@ -255,27 +283,23 @@ static double fisher(const fmp_merge_how *h, const double *x, const double *f)
 double fmp_merge_element(const fmp_merge_how *h, double b, const double *x, const double *t,
                          const double *f, int zero_sign)
 {
-    double sum = 0;
+    double moved, sum = 0;
 
     switch (h->method) {
     case FMP_MERGE_LINEAR:
         for (uint32_t i = 0; i < h->k; i++)
             sum += h->w[i] * x[i];
         return h->normalize ? sum / h->sum_w : sum;
-    case FMP_MERGE_RAM:
-        return ram(h, b, x, t);
     case FMP_MERGE_FISHER:
         return fisher(h, x, f);
+    case FMP_MERGE_RAM:
+        moved = ram(h, t);
+        break;
     default:
+        moved = fmp_merge_elects(h) ? elect(h, t, zero_sign) : add_up(h, t);
         break;
     }
-    if (fmp_merge_elects(h))
-        return b + h->lambda * elect(h, t, zero_sign);
-    for (uint32_t i = 0; i < h->k; i++)
-        sum += h->w[i] * t[i];
-    if (h->normalize)
-        sum /= h->sum_w;
-    return b + h->lambda * sum;
+    return put_on(h, b, h->lambda * moved, x, t);
 }
 
 double fmp_merge_floored(const fmp_merge_how *h, uint32_t parent, double score)

@@ -340,9 +340,24 @@ static fmp_status size_headers(fmp_writer *w, fmp_error *err)
     return st;
 }
 
+/* An index would not tell of tensors that were added: without it the files say what they hold. */
+static void drop_index(struct fmp_store *s)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < s->n_files; i++) {
+        if (!s->files[i].side || !fmp_is_index(s->files[i].name))
+            s->files[n++] = s->files[i];
+    }
+    s->n_files = n;
+}
+
 fmp_status fmp_writer_finish(fmp_writer *w, fmp_create_result *ret, fmp_error *err)
 {
     fmp_status st = size_headers(w, err);
+
+    if (w->store.n_tensors > w->base->n_tensors)
+        drop_index(&w->store);
 
     if (!st)
         st = fmp_create_of(w->base, &w->store, w->path, &w->o, w->of, ret, err);

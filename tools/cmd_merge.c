@@ -104,29 +104,33 @@ static const opt_entry options[] = {
 /* ---- a recipe: every setting as text, by its name ---------------------------------------------
  */
 
+#define ELECTING "ties dare-ties breadcrumbs-ties"
+#define ADDING   "task-arithmetic prune dare-linear breadcrumbs " ELECTING
+
 /* Options and members of a recipe that mean the same. */
 typedef struct setting {
-    const char *name; /* of the member; the option has - for _ */
-    size_t offset;    /* of the text in merge_args */
+    const char *name;    /* of the member; the option has - for _ */
+    size_t offset;       /* of the text in merge_args */
+    const char *methods; /* that use it; NULL: all */
 } setting;
 
 static const setting settings[] = {
-    {"method", offsetof(merge_args, method)},
-    {"weights", offsetof(merge_args, weights)},
-    {"lambda", offsetof(merge_args, lambda)},
-    {"density", offsetof(merge_args, density)},
-    {"ties", offsetof(merge_args, ties)},
-    {"rescale", offsetof(merge_args, rescale)},
-    {"seed", offsetof(merge_args, seed)},
-    {"gamma", offsetof(merge_args, gamma)},
-    {"epsilon", offsetof(merge_args, epsilon)},
-    {"t", offsetof(merge_args, t)},
-    {"floor", offsetof(merge_args, floor)},
-    {"fisher_floor", offsetof(merge_args, fisher_floor)},
-    {"fisher_normalize", offsetof(merge_args, fisher_normalize)},
-    {"normalize", offsetof(merge_args, normalize)},
-    {"integers", offsetof(merge_args, integers)},
-    {"added", offsetof(merge_args, added)},
+    {"method", offsetof(merge_args, method), NULL},
+    {"weights", offsetof(merge_args, weights), "linear fisher " ADDING},
+    {"lambda", offsetof(merge_args, lambda), "ram " ADDING},
+    {"density", offsetof(merge_args, density), "prune dare-linear breadcrumbs " ELECTING},
+    {"ties", offsetof(merge_args, ties), ELECTING},
+    {"rescale", offsetof(merge_args, rescale), "dare-linear dare-ties"},
+    {"seed", offsetof(merge_args, seed), "dare-linear dare-ties"},
+    {"gamma", offsetof(merge_args, gamma), "breadcrumbs breadcrumbs-ties"},
+    {"epsilon", offsetof(merge_args, epsilon), "ram"},
+    {"t", offsetof(merge_args, t), "slerp"},
+    {"floor", offsetof(merge_args, floor), "fisher"},
+    {"fisher_floor", offsetof(merge_args, fisher_floor), "fisher"},
+    {"fisher_normalize", offsetof(merge_args, fisher_normalize), "fisher"},
+    {"normalize", offsetof(merge_args, normalize), "linear " ADDING},
+    {"integers", offsetof(merge_args, integers), NULL},
+    {"added", offsetof(merge_args, added), NULL},
 };
 
 enum { N_SETTINGS = sizeof settings / sizeof *settings };
@@ -187,8 +191,52 @@ static json_t *read_recipe(const char *path, const common_args *common)
     return j;
 }
 
-/* Fills in what no option says.  `texts`: N_SETTINGS of them, to free. */
-static int load_recipe(merge_args *args, char **texts)
+/* Which of the words; -1 for none. */
+static int word_of(const char *words, const char *text)
+{
+    const size_t len = strlen(text);
+    int n = 0;
+
+    for (const char *w = words; *w; n++) {
+        const size_t word = strcspn(w, " ");
+
+        if (word == len && strncmp(w, text, len) == 0)
+            return n;
+        w += word + (w[word] == ' ');
+    }
+    return -1;
+}
+
+/* Options of which the method would make nothing.  `given`: a bit for each that is an option; a
+ * recipe has all of them. */
+static int check_use(merge_args *args, uint32_t given)
+{
+    const char *method = args->method ? args->method : "linear";
+    char option[32];
+
+    for (size_t i = 0; i < N_SETTINGS; i++) {
+        if (!(given >> i & 1) || !settings[i].methods || word_of(settings[i].methods, method) >= 0)
+            continue;
+        snprintf(option, sizeof option, "%s", settings[i].name);
+        for (char *c = option; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        return report_usage("--%s: '--method %s' does not use it", option, method);
+    }
+    return FMP_OK;
+}
+
+static uint32_t given_options(merge_args *args)
+{
+    uint32_t given = 0;
+
+    for (size_t i = 0; i < N_SETTINGS; i++)
+        given |= (uint32_t)(*text_of(args, i) != NULL) << i;
+    return given;
+}
+
+/* Fills in what no option says.  `texts`: N_SETTINGS of them, to free.  *ret_parents: the patches
+ * that were merged by it, to release; NULL when it does not say. */
+static int load_recipe(merge_args *args, char **texts, json_t **ret_parents)
 {
     json_t *whole = args->recipe ? read_recipe(args->recipe, &args->common) : NULL;
     json_t *j = json_object_get(whole, "recipe") ? json_object_get(whole, "recipe") : whole;
@@ -212,6 +260,7 @@ static int load_recipe(merge_args *args, char **texts)
         if (!*text_of(args, i))
             *text_of(args, i) = texts[i];
     }
+    *ret_parents = json_incref(json_object_get(whole, "parents"));
     json_decref(whole);
     return status;
 }
@@ -234,22 +283,6 @@ static int take_real(const char *name, const char *text, fmp_real *ret)
     return !text || real_of(text, &ret->value)
                ? FMP_OK
                : report_usage("--%s: a number is expected, found '%s'", name, text);
-}
-
-/* Which of the words; -1 for none. */
-static int word_of(const char *words, const char *text)
-{
-    const size_t len = strlen(text);
-    int n = 0;
-
-    for (const char *w = words; *w; n++) {
-        const size_t word = strcspn(w, " ");
-
-        if (word == len && strncmp(w, text, len) == 0)
-            return n;
-        w += word + (w[word] == ' ');
-    }
-    return -1;
 }
 
 static int take_word(const char *name, const char *words, const char *text, unsigned *ret)
@@ -370,6 +403,7 @@ typedef struct merge_work {
     size_t n_scores;
     double *weights;
     char *texts[N_SETTINGS];
+    json_t *parents; /* of the recipe */
     fmp_merge_options how;
     patch_out out;
 } merge_work;
@@ -382,6 +416,7 @@ static void release(merge_work *w)
         fmp_store_close(w->scores[i]);
     for (size_t i = 0; i < N_SETTINGS; i++)
         free(w->texts[i]);
+    json_decref(w->parents);
     fmp_store_close(w->base);
     free(w->in);
     free(w->patches);
@@ -413,6 +448,21 @@ static int open_patches(merge_work *w, const merge_args *args, char **names, siz
         free(sentence);
     }
     return FMP_OK;
+}
+
+/* A recipe may serve other patches, too; whoever means to repeat a merge must know. */
+static void compare_parents(const merge_work *w, const merge_args *args)
+{
+    for (size_t i = 0; w->parents && i < w->n; i++) {
+        const fmp_patch_summary s = fmp_patch_summarize(w->patches[i]);
+        const char *id = json_string_value(json_object_get(json_array_get(w->parents, i), "id"));
+        char hex[2 * sizeof s.id + 1];
+
+        text_hex(s.id, sizeof s.id, hex);
+        if (!id || strcmp(id, hex) != 0)
+            report_note(&args->common, "%s: is not patch %zu of those that %s was merged from",
+                        w->in[i].shown, i + 1, args->recipe);
+    }
 }
 
 static int open_scores(merge_work *w, const merge_args *args)
@@ -570,10 +620,13 @@ static int write_patch(merge_work *w, const merge_args *args)
 static int merge(merge_args *args, char **operands, size_t n)
 {
     merge_work w = {.how.size = sizeof w.how, .weights = text_alloc(n * sizeof(double))};
-    int status = load_recipe(args, w.texts);
+    const uint32_t given = given_options(args);
+    int status = load_recipe(args, w.texts, &w.parents);
 
     if (!status)
         status = take_options(args, n - 1, w.weights, &w.how);
+    if (!status)
+        status = check_use(args, given);
     if (!status && !args->plan)
         status = patch_out_open(&w.out, &args->out, &args->common,
                                 args->out.output ? NULL : text_copy("merged.fmp"), operands[0],
@@ -582,6 +635,8 @@ static int merge(merge_args *args, char **operands, size_t n)
         status = trust_open(&w.trust, &args->trust, &args->common);
     if (!status)
         status = open_patches(&w, args, operands + 1, n - 1);
+    if (!status)
+        compare_parents(&w, args);
     if (!status)
         status = open_scores(&w, args);
     if (!status)

@@ -352,10 +352,10 @@ static uint64_t want_bits(const world *w, unsigned k, size_t n_parents, uint64_t
         n++;
         one = i;
     }
-    if (merged == number_at(b, e))
-        memcpy(&bits, b->data + e * width, width);
-    else if (n == 1 && merged == number_at(&w->tuned[one].t[k], e))
+    if (n == 1 && merged == number_at(&w->tuned[one].t[k], e))
         memcpy(&bits, w->tuned[one].t[k].data + e * width, width);
+    else if (merged == number_at(b, e))
+        memcpy(&bits, b->data + e * width, width);
     else
         bits = fmp_value_round(fmp_value_kind_of(b->dtype->name), merged);
     return bits;
@@ -741,14 +741,18 @@ static void test_rounding(void **state)
 static void test_sweep(void **state)
 {
     static const fmp_merge_method methods[] = {FMP_MERGE_TIES, FMP_MERGE_FISHER, FMP_MERGE_RAM};
+    model positive;
     world w;
 
     (void)state;
     make_small_world(&w);
     fill(model_add(&w.tuned[1], "head", "F32", 1, 5, 0));
+    model_copy(&w.base, &positive);
+    for (unsigned e = 0; e < 40; e++)
+        put_number(&positive.t[0], e, fabs(number_at(&positive.t[0], e)));
     for (unsigned i = 0; i < N_PARENTS; i++) {
         put_patch(&w, i);
-        put_model(&w.base, i == 0 ? "s0" : i == 1 ? "s1" : "s2", false);
+        put_model(&positive, i == 0 ? "s0" : i == 1 ? "s1" : "s2", false);
         w.score_store[i] = open_store(at(i == 0 ? "s0" : i == 1 ? "s1" : "s2"));
     }
     for (unsigned m = 0; m < 3; m++) {
@@ -774,6 +778,7 @@ static void test_sweep(void **state)
         }
         remove_tree("merged.fmp");
     }
+    model_free(&positive);
     drop_world(&w);
 }
 

@@ -14,6 +14,7 @@ t fmpatch merge -q base.safetensors 1.fmp 2.fmp --added 2 --method task-arithmet
 fmpatch inspect --json minus.fmp | grep -o '"recipe":{[^}]*}'
 t fmpatch merge -q base.safetensors 1.fmp 2.fmp --recipe minus.fmp -o again.fmp
 same minus.fmp again.fmp
+t fmpatch merge base.safetensors 2.fmp 1.fmp --added 1 --recipe minus.fmp -o turned.fmp
 echo '{"method": "ram", "weights": ["1", "1"], "added": "skip"}' >recipe.json
 t fmpatch merge base.safetensors 1.fmp 2.fmp --recipe recipe.json -o ram.fmp
 echo '{"methd": "ram"}' >wrong.json
@@ -22,6 +23,9 @@ t fmpatch merge base.safetensors 1.fmp 2.fmp --recipe 1.fmp -o x.fmp
 t fmpatch merge tuned.safetensors 1.fmp 1.fmp -o x.fmp
 t fmpatch merge base.safetensors 1.fmp --method tie -o x.fmp
 t fmpatch merge base.safetensors 1.fmp 2.fmp --weights 1 -o x.fmp
+t fmpatch merge base.safetensors 1.fmp 2.fmp --density 0.5 -o x.fmp
+t fmpatch merge base.safetensors 1.fmp 2.fmp --method ties --fisher-floor all -o x.fmp
+t fmpatch merge base.safetensors 1.fmp 2.fmp --recipe recipe.json --weights 1,2 -o x.fmp
 t fmpatch merge base.safetensors 1.fmp 2.fmp --density 1.5 --method ties -o x.fmp
 t fmpatch merge base.safetensors 1.fmp --method fisher -o x.fmp
 t fmpatch merge base.safetensors 1.fmp --method slerp -o x.fmp
