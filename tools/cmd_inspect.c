@@ -7,12 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "fmpatch.h"
 #include "inputs.h"
+#include "outname.h"
 #include "progress.h"
 #include "report.h"
+#include "report_html.h"
 #include "summary.h"
 #include "textutil.h"
 #include "trust.h"
@@ -21,6 +24,8 @@ typedef struct inspect_args {
     common_args common;
     bool tensors;
     const char *names;
+    const char *html, *base, *keyring;
+    bool force;
     opt_number threads;
 } inspect_args;
 
@@ -34,6 +39,24 @@ static const opt_entry options[] = {
      .offset = offsetof(inspect_args, names),
      .arg = "GLOB",
      .help = "list the tensors whose names match"},
+    {.name = "html",
+     .kind = OPT_TEXT,
+     .offset = offsetof(inspect_args, html),
+     .arg = "FILE",
+     .hint = HINT_FILE,
+     .help = "write a page with pictures to FILE instead; measures the payload"},
+    {.name = "base",
+     .kind = OPT_TEXT,
+     .offset = offsetof(inspect_args, base),
+     .arg = "BASE",
+     .hint = HINT_FILE,
+     .help = "with --html: also measure against the base how far values move"},
+    OPT_KEYRING(inspect_args, keyring),
+    {.name = "force",
+     .letter = 'f',
+     .kind = OPT_FLAG,
+     .offset = offsetof(inspect_args, force),
+     .help = "with --html: replace FILE when it exists"},
     {.name = "threads",
      .kind = OPT_NUMBER,
      .offset = offsetof(inspect_args, threads),
@@ -319,6 +342,8 @@ static void print_json(const inspect_args *args, const input_patch *in)
 
     report_json_begin(&j, "inspect");
     report_json_member(&j, "patch", report_json_text(in->shown));
+    if (args->html)
+        report_json_member(&j, "html", report_json_text(args->html));
     report_json_member(&j, "version", json_integer(s.version));
     report_json_member(&j, "id", report_json_hex(s.id, sizeof s.id));
     report_json_member(&j, "bytes", report_json_number(s.file_size));
@@ -338,15 +363,74 @@ static void print_json(const inspect_args *args, const input_patch *in)
     report_json_end(&j);
 }
 
+/* ---- a page -----------------------------------------------------------------------------------
+ */
+
+static int check_html_args(const inspect_args *args, const char *operand)
+{
+    if (!args->html)
+        return args->base || args->keyring || args->force
+                   ? report_usage("--base, --keyring and --force need --html")
+                   : FMP_OK;
+    if (args->tensors || args->names)
+        return report_usage("--html excludes --tensors and --names");
+    if (outname_is_same(args->html, operand) ||
+        (args->base && outname_is_same(args->html, args->base)))
+        return report_usage("inspect: the page would replace '%s'", args->html);
+    /* Now, and not after the work; it is checked again when the page is written. */
+    if (!args->force && !access(args->html, F_OK))
+        return report_usage("%s: exists", args->html);
+    return FMP_OK;
+}
+
+static int make_page(const inspect_args *args, const input_patch *in, const fmp_store *base,
+                     const trust *t, html_page *page)
+{
+    report_view view;
+    fmp_error err;
+    const fmp_status st = report_view_take(&view, in, base, t, (unsigned)args->threads.value,
+                                           progress_start(&args->common, "inspect"), &err);
+
+    progress_end();
+    if (st)
+        return report_error(&args->common, &err);
+    report_html_write(page, &view);
+    report_view_release(&view);
+    return FMP_OK;
+}
+
+static int write_html(const inspect_args *args, const input_patch *in)
+{
+    const trust_args whom = {.keyring = args->keyring};
+    fmp_store *base = NULL;
+    html_page page = {0};
+    trust t = {0};
+    fmp_error err;
+    int status = trust_open(&t, &whom, &args->common);
+
+    if (!status && args->base)
+        status = inputs_open_store(&base, args->base, in->patch, INPUT_BASE, &args->common);
+    if (!status)
+        status = make_page(args, in, base, &t, &page);
+    if (!status && fmp_file_write(args->html, page.data, page.len, args->force, &err))
+        status = report_error(&args->common, &err);
+    html_page_release(&page);
+    fmp_store_close(base);
+    trust_close(&t);
+    return status;
+}
+
 /* ---- the work ---------------------------------------------------------------------------------
  */
 
 static int inspect(inspect_args *args, const char *operand)
 {
     input_patch in = {0};
-    int status = inputs_open_patch(&in, operand, &args->common);
+    int status = check_html_args(args, operand);
     fmp_error err;
 
+    if (!status)
+        status = inputs_open_patch(&in, operand, &args->common);
     args->tensors |= args->names != NULL;
     if (!status && args->tensors) {
         const fmp_status st = fmp_patch_scan(in.patch, (unsigned)args->threads.value,
@@ -356,8 +440,12 @@ static int inspect(inspect_args *args, const char *operand)
         if (st)
             status = report_error(&args->common, &err);
     }
+    if (!status && args->html)
+        status = write_html(args, &in);
     if (!status && args->common.json) {
         print_json(args, &in);
+    } else if (!status && args->html) {
+        puts(args->html);
     } else if (!status) {
         print_facts(&in);
         print_manifest(in.patch);
