@@ -208,7 +208,8 @@ void html_table_begin(FILE *f, const char *caption, const html_column *columns, 
     }
     fputs("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", f);
     html_put(f, caption, strlen(caption), 0);
-    fputs("\">\n<table>", f);
+    /* A wide table begins with names that must stay readable. */
+    fprintf(f, "\">\n<table%s>", n > 6 && !columns[0].right ? " class=\"names\"" : "");
     html_element(f, "caption", NULL, caption);
     fputs("<thead><tr>", f);
     for (size_t i = 0; i < n; i++) {

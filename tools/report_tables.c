@@ -147,46 +147,55 @@ typedef struct layer_row {
 
 static int compare_layers(const void *a, const void *b)
 {
-    const layer_row *x = a, *y = b;
+    const survey_tensor *x = *(const survey_tensor *const *)a;
+    const survey_tensor *y = *(const survey_tensor *const *)b;
 
     /* Without a sign -1, which is no layer, is the largest. */
-    return ((uint32_t)x->first > (uint32_t)y->first) - ((uint32_t)x->first < (uint32_t)y->first);
+    if (x->layer != y->layer)
+        return (uint32_t)x->layer < (uint32_t)y->layer ? -1 : 1;
+    return (x->tensor > y->tensor) - (x->tensor < y->tensor); /* sums in one order */
 }
 
-static void add_row(layer_row *to, const layer_row *from)
+static void add_tensor(layer_row *to, const survey_tensor *t)
 {
-    to->last = from->last;
-    to->n_tensors += from->n_tensors;
-    survey_add(&to->sum, &from->sum);
+    to->last = t->layer;
+    to->n_tensors++;
+    survey_add(&to->sum, &t->sum);
 }
 
-/* One row a layer; then, where these are too many, neighbours joined evenly. */
-static layer_row *layers_of(const survey *s, size_t *ret_n, size_t *ret_layers)
+static size_t count_layers(const survey_tensor *const *list, size_t n)
 {
-    layer_row *rows = text_alloc(s->n * sizeof *rows);
-    size_t n = 0, kept = 0, before = 0;
+    size_t layers = 0;
+
+    for (size_t i = 0; i < n; i++)
+        layers += !i || list[i]->layer != list[i - 1]->layer;
+    return layers;
+}
+
+/* A row a layer or, where these are too many, neighbours joined evenly; `rows` has room for
+ * LAYERS_MAX and one more.  Returns how many rows there are. */
+static size_t sum_layers(const survey *s, layer_row *rows, size_t *ret_layers)
+{
+    const survey_tensor **list = text_alloc(s->n * sizeof *list);
+    size_t n = 0, layer = 0, before = 0;
 
     for (size_t i = 0; i < s->n; i++)
-        rows[i] = (layer_row){s->tensors[i].layer, s->tensors[i].layer, 1, s->tensors[i].sum};
-    qsort(rows, s->n, sizeof *rows, compare_layers);
+        list[i] = &s->tensors[i];
+    qsort(list, s->n, sizeof *list, compare_layers);
+    *ret_layers = count_layers(list, s->n);
     for (size_t i = 0; i < s->n; i++) {
-        if (n && rows[n - 1].first == rows[i].first)
-            add_row(&rows[n - 1], &rows[i]);
-        else
-            rows[n++] = rows[i];
-    }
-    *ret_layers = n;
-    for (size_t i = 0; i < n; i++) {
-        const size_t place = n > LAYERS_MAX ? i * LAYERS_MAX / n : i;
+        const bool is_next = i && list[i]->layer != list[i - 1]->layer;
+        size_t place;
 
-        if (kept && place == before && rows[i].first >= 0)
-            add_row(&rows[kept - 1], &rows[i]);
-        else
-            rows[kept++] = rows[i];
+        layer += is_next;
+        place = *ret_layers > LAYERS_MAX ? layer * LAYERS_MAX / *ret_layers : layer;
+        if (!i || place != before || (is_next && list[i]->layer < 0))
+            rows[n++] = (layer_row){.first = list[i]->layer};
+        add_tensor(&rows[n - 1], list[i]);
         before = place;
     }
-    *ret_n = kept;
-    return rows;
+    free(list);
+    return n;
 }
 
 static char *layer_name(const layer_row *r)
@@ -205,8 +214,9 @@ static void layer_table(FILE *f, const report_view *v)
                                            {"down", true},        {"largest step", true},
                                            {"relative L2", true}, {"largest |\xce\x94|", true}};
     const size_t n_cells = v->survey.has_base ? 10 : 8;
-    size_t n, n_layers;
-    layer_row *rows = layers_of(&v->survey, &n, &n_layers);
+    layer_row *rows = text_alloc((LAYERS_MAX + 1) * sizeof *rows);
+    size_t n_layers;
+    const size_t n = sum_layers(&v->survey, rows, &n_layers);
     char *caption = n < n_layers ? text_format("Layers; %zu of them, joined evenly", n_layers)
                                  : text_copy("Layers");
 

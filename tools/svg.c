@@ -17,7 +17,8 @@ void svg_begin(FILE *f, const svg_head *head, double width, double height)
     fprintf(f,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 %.0f %.0f %.0f\" width=\"%.0f\" "
             "height=\"%.0f\" role=\"img\" aria-labelledby=\"%s-t %s-d\">\n<title id=\"%s-t\">",
-            -top, width, height + top, width, height + top, head->id, head->id, head->id);
+            head->alone ? -top : 0, width, height + top, width, height + top, head->id, head->id,
+            head->id);
     html_put(f, head->title, strlen(head->title), 0);
     fprintf(f, "</title>\n<desc id=\"%s-d\">", head->id);
     html_put(f, head->desc, strlen(head->desc), 0);
