@@ -260,17 +260,17 @@ static void counts(FILE *f, const survey *s)
 
     html_table_begin(f, "Counts", columns, 2, false);
     count_row(f, columns, "changed or new", t->n_changed);
-    count_row(f, columns, "new, without a counterpart in the base", t->n_new);
+    count_row(f, columns, "new, without a counterpart in the base", s->n_new);
     count_row(f, columns, "moved up", t->n_up);
     count_row(f, columns, "moved down", t->n_down);
-    if (t->n_opaque)
+    if (s->n_opaque)
         count_row(f, columns, "stored anew: how far they move is not known without the base",
-                  t->n_opaque);
+                  s->n_opaque);
     count_row(f, columns, "largest move, in steps", t->max_residual);
     if (s->has_base)
-        count_row(f, columns, "change of sign", t->n_sign_flips);
-    count_row(f, columns, "new NaN", t->n_new_nan);
-    count_row(f, columns, "new infinite", t->n_new_inf);
+        count_row(f, columns, "change of sign", s->n_sign_flips);
+    count_row(f, columns, "new NaN", s->n_new_nan);
+    count_row(f, columns, "new infinite", s->n_new_inf);
     html_table_end(f, false);
 }
 

@@ -151,7 +151,7 @@ static void fact_told(FILE *f, const report_view *v, const char *term, const cha
 /* What no honest fine-tune brings along. */
 static void fact_numbers(FILE *f, const report_view *v)
 {
-    const survey_sum *s = &v->survey.total;
+    const survey *s = &v->survey;
     char nan[TEXT_NUMBER_LEN], inf[TEXT_NUMBER_LEN];
     char *text;
 

@@ -15,25 +15,29 @@
 #define LAYERS_MAX  200
 #define TOP         100
 
-#define COLUMNS 11 /* the last two with a base only */
+/* ---- columns ----------------------------------------------------------------------------------
+ */
 
-static const html_column columns[COLUMNS] = {
-    {"tensor", false},
-    {"dtype", false},
-    {"shape", false},
-    {"state", false},
-    {"changed", true},
-    {"share", true},
-    {"up", true},
-    {"down", true},
-    {"largest step", true},
-    {"relative L2", true},
-    {"largest |\xce\x94|", true},
-};
+#define FIXED_MAX   9
+#define COLUMNS_MAX (FIXED_MAX + 3)
 
-static size_t n_columns(const report_view *v)
+/* Columns and cells of one row: some that a table always has, then those of the sums that there is
+ * something to say of. */
+typedef struct row_cells {
+    char relative[TEXT_NUMBER_LEN], largest[TEXT_NUMBER_LEN], odd[TEXT_NUMBER_LEN];
+    const char *cells[COLUMNS_MAX];
+    size_t n;
+} row_cells;
+
+static size_t more_columns(const report_view *v, html_column *columns, size_t n)
 {
-    return v->survey.has_base ? COLUMNS : COLUMNS - 2;
+    if (v->survey.has_base) {
+        columns[n++] = (html_column){"relative L2", true};
+        columns[n++] = (html_column){"largest |\xce\x94|", true};
+    }
+    if (v->survey.total.n_odd)
+        columns[n++] = (html_column){"new NaN, infinite", true};
+    return n;
 }
 
 /* Norm of the change over the norm of the base. */
@@ -55,10 +59,24 @@ static void change_text(const survey_sum *s, char out[TEXT_NUMBER_LEN])
         snprintf(out, TEXT_NUMBER_LEN, "\xe2\x88\x9e");
 }
 
+static void more_cells(const report_view *v, const survey_sum *s, row_cells *r)
+{
+    if (v->survey.has_base) {
+        relative_text(s, r->relative);
+        change_text(s, r->largest);
+        r->cells[r->n++] = r->relative;
+        r->cells[r->n++] = r->largest;
+    }
+    if (v->survey.total.n_odd) {
+        text_group(s->n_odd, r->odd);
+        r->cells[r->n++] = r->odd;
+    }
+}
+
+/* What every row says of a sum. */
 typedef struct sum_texts {
     char changed[TEXT_NUMBER_LEN], percent[TEXT_NUMBER_LEN], up[TEXT_NUMBER_LEN];
     char down[TEXT_NUMBER_LEN], step[TEXT_NUMBER_LEN];
-    char relative[TEXT_NUMBER_LEN], largest[TEXT_NUMBER_LEN];
 } sum_texts;
 
 static void format_sum(const survey_sum *s, sum_texts *t)
@@ -68,11 +86,24 @@ static void format_sum(const survey_sum *s, sum_texts *t)
     text_group(s->n_up, t->up);
     text_group(s->n_down, t->down);
     text_group(s->max_residual, t->step);
-    relative_text(s, t->relative);
-    change_text(s, t->largest);
 }
 
-static void tensor_row(FILE *f, const report_view *v, const survey_tensor *x)
+/* ---- tensors ----------------------------------------------------------------------------------
+ */
+
+static size_t tensor_columns(const report_view *v, html_column columns[COLUMNS_MAX])
+{
+    static const html_column fixed[FIXED_MAX] = {
+        {"tensor", false}, {"dtype", false},  {"shape", false},
+        {"state", false},  {"changed", true}, {"share", true},
+        {"up", true},      {"down", true},    {"largest step", true}};
+
+    memcpy(columns, fixed, sizeof fixed);
+    return more_columns(v, columns, FIXED_MAX);
+}
+
+static void tensor_row(FILE *f, const report_view *v, const html_column *columns,
+                       const survey_tensor *x)
 {
     const fmp_patch_tensor t = fmp_patch_tensor_at(v->in->patch, x->tensor);
     const fmp_tensor_info *info = t.target.name ? &t.target : &t.base;
@@ -80,11 +111,13 @@ static void tensor_row(FILE *f, const report_view *v, const survey_tensor *x)
     char *state = t.source ? text_format("%s of %s", summary_state(t.state), t.source)
                            : text_copy(summary_state(t.state));
     sum_texts s;
-    const char *cells[COLUMNS] = {info->name, info->dtype, shape,  state,      s.changed, s.percent,
-                                  s.up,       s.down,      s.step, s.relative, s.largest};
+    row_cells r = {.cells = {info->name, info->dtype, shape, state, s.changed, s.percent, s.up,
+                             s.down, s.step},
+                   .n = FIXED_MAX};
 
     format_sum(&x->sum, &s);
-    html_table_row(f, columns, cells, n_columns(v));
+    more_cells(v, &x->sum, &r);
+    html_table_row(f, columns, r.cells, r.n);
     free(shape);
     free(state);
 }
@@ -104,6 +137,11 @@ static double step(const survey_sum *s)
     return (double)s->max_residual;
 }
 
+static double odd(const survey_sum *s)
+{
+    return (double)s->n_odd;
+}
+
 /* Puts `x` where it belongs in a list that goes down; equal ones stay in the order of names. */
 static size_t insert(const survey_tensor **list, size_t n, const survey_tensor *x, rank_fn rank)
 {
@@ -121,6 +159,8 @@ static size_t insert(const survey_tensor **list, size_t n, const survey_tensor *
 
 static void top_table(FILE *f, const report_view *v, rank_fn rank, const char *caption)
 {
+    html_column columns[COLUMNS_MAX];
+    const size_t n_columns = tensor_columns(v, columns);
     const survey_tensor *list[TOP];
     size_t n = 0;
 
@@ -130,9 +170,9 @@ static void top_table(FILE *f, const report_view *v, rank_fn rank, const char *c
     }
     if (!n)
         return;
-    html_table_begin(f, caption, columns, n_columns(v), false);
+    html_table_begin(f, caption, columns, n_columns, false);
     for (size_t i = 0; i < n; i++)
-        tensor_row(f, v, list[i]);
+        tensor_row(f, v, columns, list[i]);
     html_table_end(f, false);
 }
 
@@ -206,34 +246,37 @@ static char *layer_name(const layer_row *r)
                                : text_format("%" PRId32 "\xe2\x80\x93%" PRId32, r->first, r->last);
 }
 
+static void layer_cells(FILE *f, const report_view *v, const html_column *columns,
+                        const layer_row *row)
+{
+    char *name = layer_name(row);
+    char tensors[TEXT_NUMBER_LEN], elements[TEXT_NUMBER_LEN];
+    sum_texts s;
+    row_cells r = {.cells = {name, tensors, elements, s.changed, s.percent, s.up, s.down, s.step},
+                   .n = 8};
+
+    text_group(row->n_tensors, tensors);
+    text_group(row->sum.n_elements, elements);
+    format_sum(&row->sum, &s);
+    more_cells(v, &row->sum, &r);
+    html_table_row(f, columns, r.cells, r.n);
+    free(name);
+}
+
 static void layer_table(FILE *f, const report_view *v)
 {
-    static const html_column by_layer[] = {{"layer", true},       {"tensors", true},
-                                           {"elements", true},    {"changed", true},
-                                           {"share", true},       {"up", true},
-                                           {"down", true},        {"largest step", true},
-                                           {"relative L2", true}, {"largest |\xce\x94|", true}};
-    const size_t n_cells = v->survey.has_base ? 10 : 8;
+    html_column columns[COLUMNS_MAX] = {
+        {"layer", true}, {"tensors", true}, {"elements", true}, {"changed", true},
+        {"share", true}, {"up", true},      {"down", true},     {"largest step", true}};
     layer_row *rows = text_alloc((LAYERS_MAX + 1) * sizeof *rows);
     size_t n_layers;
     const size_t n = sum_layers(&v->survey, rows, &n_layers);
     char *caption = n < n_layers ? text_format("Layers; %zu of them, joined evenly", n_layers)
                                  : text_copy("Layers");
 
-    html_table_begin(f, caption, by_layer, n_cells, false);
-    for (size_t i = 0; i < n; i++) {
-        char *name = layer_name(&rows[i]);
-        char tensors[TEXT_NUMBER_LEN], elements[TEXT_NUMBER_LEN];
-        sum_texts s;
-        const char *cells[] = {name, tensors, elements, s.changed,  s.percent,
-                               s.up, s.down,  s.step,   s.relative, s.largest};
-
-        text_group(rows[i].n_tensors, tensors);
-        text_group(rows[i].sum.n_elements, elements);
-        format_sum(&rows[i].sum, &s);
-        html_table_row(f, by_layer, cells, n_cells);
-        free(name);
-    }
+    html_table_begin(f, caption, columns, more_columns(v, columns, 8), false);
+    for (size_t i = 0; i < n; i++)
+        layer_cells(f, v, columns, &rows[i]);
     html_table_end(f, false);
     free(caption);
     free(rows);
@@ -244,9 +287,12 @@ static void layer_table(FILE *f, const report_view *v)
 
 static void all_table(FILE *f, const report_view *v)
 {
-    html_table_begin(f, "All tensors, in byte order of their names", columns, n_columns(v), false);
+    html_column columns[COLUMNS_MAX];
+    const size_t n = tensor_columns(v, columns);
+
+    html_table_begin(f, "All tensors, in byte order of their names", columns, n, false);
     for (size_t i = 0; i < v->survey.n; i++)
-        tensor_row(f, v, &v->survey.tensors[i]);
+        tensor_row(f, v, columns, &v->survey.tensors[i]);
     html_table_end(f, false);
 }
 
@@ -273,4 +319,5 @@ void report_html_tensors(FILE *f, const report_view *v)
     free(text);
     top_table(f, v, share, "The largest share of changed elements, up to 100 tensors");
     top_table(f, v, step, "The largest step, up to 100 tensors");
+    top_table(f, v, odd, "The most new NaN and infinite values, up to 100 tensors");
 }

@@ -13,10 +13,8 @@
 /* Of one tensor, or the sum of several. */
 typedef struct survey_sum {
     uint64_t n_elements, n_changed;
-    uint64_t n_new;    /* that the base lacks */
-    uint64_t n_opaque; /* changed, but how far is not known */
     uint64_t n_up, n_down, max_residual;
-    uint64_t n_new_nan, n_new_inf, n_sign_flips;
+    uint64_t n_odd; /* new NaN and new infinite */
     double change_squares, base_squares, change_max;
 } survey_sum;
 
@@ -34,7 +32,6 @@ typedef struct survey_dtype {
     const char *name; /* borrowed from the patch */
     uint64_t residuals[FMP_MEASURE_BITS];
     uint64_t changes[FMP_MEASURE_EXPONENTS];
-    survey_sum sum;
 } survey_dtype;
 
 typedef struct survey {
@@ -43,6 +40,9 @@ typedef struct survey {
     survey_dtype dtypes[SURVEY_DTYPES];
     size_t n_dtypes;
     survey_sum total;
+    uint64_t n_new;    /* elements that the base lacks */
+    uint64_t n_opaque; /* changed, but how far is not known */
+    uint64_t n_new_nan, n_new_inf, n_sign_flips;
     bool has_base;
 } survey;
 
