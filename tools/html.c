@@ -50,13 +50,13 @@ static const char look[] =
     "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}"
     "code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}\n"
     ".scroll{overflow:auto;max-height:30em;border:1px solid var(--line);border-radius:6px;"
-    "margin:8px 0 16px}"
+    "margin:8px 0 16px;width:fit-content;max-width:100%}"
     ".names tbody th{min-width:17em}"
-    "table{border-collapse:collapse;font-size:13px;width:100%;font-variant-numeric:tabular-nums}"
+    "table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}"
     "caption{text-align:left;color:var(--soft);padding:6px 10px;font-size:13px}"
     "th,td{text-align:left;padding:3px 10px;border-top:1px solid var(--line);vertical-align:top}"
     "thead th{background:var(--panel);position:sticky;top:0;border-top:0;white-space:nowrap}"
-    "tbody th{font-weight:400;overflow-wrap:anywhere}"
+    "tbody th{font-weight:400;overflow-wrap:anywhere;min-width:8em}"
     ".n{text-align:right;white-space:nowrap}\n"
     "details{margin:8px 0 16px}summary{cursor:pointer;color:var(--link);font-size:14px}"
     ".badge{white-space:nowrap;font-weight:600}.good{color:var(--good)}.doubt{color:var(--doubt)}"
@@ -64,9 +64,17 @@ static const char look[] =
     "@media (max-width:560px){dl{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:8px}}\n"
     "@media print{body{font-size:10pt}header,main,footer{max-width:none;padding:0}nav{display:none}"
     ".scroll{max-height:none;overflow:visible;border:0}thead th{position:static}"
-    "summary{display:none}details::details-content{content-visibility:visible;height:auto}"
+    "table{font-size:7.5pt}.names{font-size:6.5pt}th,td{padding:1px 4px}"
+    "thead th{white-space:normal}tbody th{min-width:7em}.names tbody th{min-width:9em}"
+    "td{overflow-wrap:anywhere}td.n{overflow-wrap:normal}.names td:not(.n){min-width:5.6em}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere}"
+    ".wide{display:none}summary{display:none}details::details-content{content-visibility:visible;"
+    "height:auto}"
     "figure,tr{break-inside:avoid}h2,h3{break-after:avoid}"
     "svg,th{print-color-adjust:exact;-webkit-print-color-adjust:exact}@page{margin:14mm}}\n";
+
+/* More do not fit on paper, which then has the picture alone. */
+#define PAPER_COLUMNS 17
 
 /* ---- foreign text -----------------------------------------------------------------------------
  */
@@ -206,7 +214,8 @@ void html_table_begin(FILE *f, const char *caption, const html_column *columns, 
         html_put(f, caption, strlen(caption), 0);
         fputs("</summary>\n", f);
     }
-    fputs("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", f);
+    fprintf(f, "<div class=\"scroll%s\" role=\"region\" tabindex=\"0\" aria-label=\"",
+            n > PAPER_COLUMNS ? " wide" : "");
     html_put(f, caption, strlen(caption), 0);
     /* A wide table begins with names that must stay readable. */
     fprintf(f, "\">\n<table%s>", n > 6 && !columns[0].right ? " class=\"names\"" : "");

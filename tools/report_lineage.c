@@ -10,14 +10,16 @@
 #include "svg.h"
 #include "textutil.h"
 
-#define WIDTH       764
-#define BOX_WIDTH   212
-#define BOX_HEIGHT  84
-#define BOX_GAP     62
-#define PARENT_STEP 62
-#define PARENTS_MAX 12 /* in the picture; the table has them all, up to ROWS_MAX */
-#define ROWS_MAX    200
-#define BOX_CHARS   29
+#define WIDTH        764
+#define BOX_WIDTH    212
+#define BOX_HEIGHT   84
+#define BOX_GAP      62
+#define PARENT_STEP  62
+#define PARENTS_MAX  12 /* in the picture; the table has them all, up to ROWS_MAX */
+#define ROWS_MAX     200
+#define BOX_CHARS    25
+#define PARENT_WIDTH 440
+#define PARENT_CHARS 54
 
 /* One of the patches that a merge was made of, as the merge tells it. */
 typedef struct parent {
@@ -78,7 +80,8 @@ static parent parent_of(const json_t *o)
  */
 
 typedef struct box {
-    double x, y, height;
+    double x, y, width, height;
+    size_t most;      /* characters of a line */
     const char *kind; /* in bold */
     const char *name, *id;
     const char *mark; /* "signed ..." with its sign; NULL: nothing */
@@ -89,15 +92,15 @@ static void draw_box(FILE *f, const box *b)
     double y = b->y + 18;
 
     fprintf(f,
-            "<rect x=\"%.0f\" y=\"%.0f\" width=\"%d\" height=\"%.0f\" rx=\"6\" "
+            "<rect x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\" rx=\"6\" "
             "style=\"fill:var(--panel);stroke:var(--line)\"/>\n",
-            b->x, b->y, BOX_WIDTH, b->height);
+            b->x, b->y, b->width, b->height);
     if (b->kind) {
-        svg_label(f, b->x + 10, y, "b", b->kind, BOX_CHARS);
+        svg_label(f, b->x + 10, y, "b", b->kind, b->most);
         y += 18;
     }
     if (b->name) {
-        svg_label(f, b->x + 10, y, "", b->name, BOX_CHARS);
+        svg_label(f, b->x + 10, y, "", b->name, b->most);
         y += 18;
     }
     if (b->id) {
@@ -105,7 +108,7 @@ static void draw_box(FILE *f, const box *b)
         y += 18;
     }
     if (b->mark)
-        svg_label(f, b->x + 10, y, "", b->mark, BOX_CHARS);
+        svg_label(f, b->x + 10, y, "", b->mark, b->most);
 }
 
 static void draw_arrow(FILE *f, double x)
@@ -139,7 +142,7 @@ static void draw_chain(FILE *f, const report_view *v)
     char base[32], id[32], target[32];
     char *mark =
         text_format("%s %s", sign_of(report_trust_mood(v->verdict)), report_trust_text(v->verdict));
-    box b = {.y = 1, .height = BOX_HEIGHT};
+    box b = {.y = 1, .width = BOX_WIDTH, .height = BOX_HEIGHT, .most = BOX_CHARS};
 
     short_hex(s.base_root, base);
     short_hex(s.id, id);
@@ -156,7 +159,10 @@ static void draw_chain(FILE *f, const report_view *v)
     b.mark = mark;
     draw_box(f, &b);
     draw_arrow(f, 1 + step + BOX_WIDTH);
-    b = (box){.x = 1 + 2 * step, .y = 1, .height = BOX_HEIGHT, .kind = "target", .id = target};
+    b.x = 1 + 2 * step;
+    b.kind = "target";
+    b.name = b.mark = NULL;
+    b.id = target;
     draw_box(f, &b);
     free(mark);
 }
@@ -169,7 +175,9 @@ static void draw_parent(FILE *f, const parent *p, size_t i)
         p->signers ? text_format("\xe2\x9c\x93 signed by %s", p->signers) : text_copy("? unsigned");
     const box b = {.x = x + 40,
                    .y = y,
+                   .width = PARENT_WIDTH,
                    .height = PARENT_STEP - 10,
+                   .most = PARENT_CHARS,
                    .name = p->name ? p->name : id,
                    .mark = mark};
 

@@ -49,7 +49,7 @@ void svg_label(FILE *f, double x, double y, const char *class_names, const char 
 
 double svg_text_width(size_t n)
 {
-    return 6.8 * (double)n;
+    return 7.7 * (double)n;
 }
 
 /* ---- histograms -------------------------------------------------------------------------------

@@ -156,7 +156,9 @@ static void draw_legend(FILE *f, const layout *l, const scale *s, double y)
     fprintf(f, "<g class=\"h0\"><rect x=\"%.0f\" y=\"%.0f\" width=\"40\" height=\"12\"/></g>\n",
             l->left, y);
     svg_label(f, l->left + 20, y + 27, "m soft", "0", 0);
-    for (unsigned k = 1; k <= STEPS && s->most > 0; k++) {
+    /* One share all over: there is but the last step. */
+    for (unsigned k = s->by_log && s->least >= s->most ? STEPS : 1; k <= STEPS && s->most > 0;
+         k++) {
         const double x = l->left + 8 + 50.0 * k;
 
         fprintf(f,

@@ -77,7 +77,9 @@ function findUnprinted() {
     const faults = [];
     if (getComputedStyle(document.querySelector('nav')).display !== 'none')
         faults.push('links are printed');
-    for (const box of document.querySelectorAll('.scroll')) {
+    if (document.documentElement.scrollWidth > innerWidth)
+        faults.push('wider than the paper');
+    for (const box of document.querySelectorAll('.scroll:not(.wide)')) {
         if (!box.getBoundingClientRect().height || box.scrollHeight > box.clientHeight + 1)
             faults.push(`"${box.getAttribute('aria-label')}" is not printed whole`);
     }
@@ -140,11 +142,13 @@ async function withoutScript(browser, url, faults, watched) {
 }
 
 async function onPaper(browser, url, name, faults, watched) {
-    const { context, page } = await open(browser, url, { colorScheme: 'dark' }, watched);
+    const { context, page } = await open(browser, url, { viewport: { width: 688, height: 1000 }, colorScheme: 'dark' }, watched); /* A4 within its margins */
     await page.emulateMedia({ media: 'print' });
     for (const fault of await page.evaluate(findUnprinted))
         faults.push(`print: ${fault}`);
-    const pdf = await page.pdf({ format: 'A4', ...(shots && { path: path.join(shots, `${name}.pdf`) }) });
+    if (shots)
+        await page.screenshot({ path: path.join(shots, `${name}-paper.png`), fullPage: name !== 'many' });
+    const pdf = await page.pdf({ format: 'A4' });
     if (pdf.subarray(0, 5).toString() !== '%PDF-' || pdf.length < 5000)
         faults.push('print: no pages');
     await context.close();
@@ -183,7 +187,7 @@ async function main() {
         const faults = await check(browser, path.join(folder, file));
         faults.length ? failed++ : passed++;
         console.log(`${faults.length ? 'FAIL' : 'ok'} ${file}, ${((Date.now() - start) / 1000).toFixed(1)} s`);
-        faults.slice(0, 12).forEach((f) => console.log(`  ${f}`));
+        faults.slice(0, 20).forEach((f) => console.log(`  ${f}`));
     }
     await browser.close();
     console.log(`${passed} passed, ${failed} failed`);
