@@ -3,6 +3,7 @@
  * made of, each signed or not by sign and word.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@
 #define PARENT_STEP  62
 #define PARENTS_MAX  12 /* in the picture; the table has them all, up to ROWS_MAX */
 #define ROWS_MAX     200
+#define SIGNERS_MAX  16
 #define BOX_CHARS    25
 #define PARENT_WIDTH 440
 #define PARENT_CHARS 54
@@ -46,20 +48,26 @@ static const char *signer_of(const json_t *o)
     return json_is_string(o) ? json_string_value(o) : first_text(o, keys);
 }
 
+/* Key ids are 64 digits, of which the first 16 tell them apart. */
+static bool is_key_id(const char *s)
+{
+    return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
+}
+
+/* To free; NULL when there are none. */
 static char *signers_of(const json_t *list)
 {
     char *all = NULL;
-    const json_t *one;
-    size_t i;
 
-    json_array_foreach(list, i, one)
-    {
-        const char *who = signer_of(one);
+    for (size_t i = 0; i < json_array_size(list) && i < SIGNERS_MAX; i++) {
+        const char *who = signer_of(json_array_get(list, i));
         char *longer;
 
-        if (!who || i >= 16)
+        if (!who)
             continue;
-        longer = all ? text_format("%s, %.32s", all, who) : text_format("%.32s", who);
+        longer =
+            text_format("%s%s%.*s%s", all ? all : "", all ? ", " : "",
+                        is_key_id(who) ? 16 : INT_MAX, who, is_key_id(who) ? "\xe2\x80\xa6" : "");
         free(all);
         all = longer;
     }
