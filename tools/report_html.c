@@ -182,6 +182,7 @@ static void summary_facts(FILE *f, const report_view *v)
                      s.version ? "" : " (draft)"));
     fact_told(f, v, "task", "task", "name");
     fact_told(f, v, "method", "method", "name");
+    fact_told(f, v, "made by", "operation", NULL);
     fact_told(f, v, "date", "date", NULL);
     fact(f, fmp_patch_is_mask(v->in->patch) ? "selected" : "changed",
          text_format("%s of %s elements (%s)", changed, all, percent));

@@ -1,6 +1,6 @@
 /*
- * What a patch is built on: base, patch and target as a chain, and the patches that a merge was
- * made of, each signed or not by sign and word.
+ * What a patch is built on: base, patch and target as a chain, and the patches that it was
+ * made from, each signed or not by sign and word.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -23,10 +23,11 @@
 #define PARENT_WIDTH 440
 #define PARENT_CHARS 54
 
-/* One of the patches that a merge was made of, as the merge tells it. */
+/* One of the patches that this one was made of, as it tells. */
 typedef struct parent {
-    const char *name, *id; /* NULL: not told */
-    char *signers;         /* to free; NULL: unsigned */
+    char *name;     /* or what else is known of it; to free */
+    const char *id; /* NULL: not told */
+    char *signers;  /* to free; NULL: unsigned */
 } parent;
 
 static const char *first_text(const json_t *o, const char *const *keys)
@@ -74,14 +75,39 @@ static char *signers_of(const json_t *list)
     return all;
 }
 
-static parent parent_of(const json_t *o)
+/* "task of demo-line, number 3", for want of a name. */
+static char *name_of(const json_t *o)
 {
     static const char *const names[] = {"name", "file", "path", "patch", NULL};
+    static const char *const kinds[] = {"kind", NULL}, *const lines[] = {"lineage", NULL};
+    const char *name = first_text(o, names), *kind = first_text(o, kinds);
+    const char *line = first_text(o, lines);
+    const json_t *number = json_object_get(o, "sequence");
+    char *text, *whole;
+
+    if (name)
+        return text_copy(name);
+    text = text_format("%s%s%s", kind ? kind : "patch", line ? " of " : "", line ? line : "");
+    if (!json_is_integer(number))
+        return text;
+    whole = text_format("%s, number %" JSON_INTEGER_FORMAT, text, json_integer_value(number));
+    free(text);
+    return whole;
+}
+
+static parent parent_of(const json_t *o)
+{
     static const char *const ids[] = {"id", "patch_id", NULL};
 
-    return (parent){.name = first_text(o, names),
+    return (parent){.name = name_of(o),
                     .id = first_text(o, ids),
                     .signers = signers_of(json_object_get(o, "signers"))};
+}
+
+static void parent_release(parent *p)
+{
+    free(p->name);
+    free(p->signers);
 }
 
 /* ---- the picture ------------------------------------------------------------------------------
@@ -112,7 +138,7 @@ static void draw_box(FILE *f, const box *b)
         y += 18;
     }
     if (b->id) {
-        svg_label(f, b->x + 10, y, "soft", b->id, 0);
+        svg_label(f, b->x + 10, y, "soft", b->id, b->most);
         y += 18;
     }
     if (b->mark)
@@ -178,7 +204,6 @@ static void draw_chain(FILE *f, const report_view *v)
 static void draw_parent(FILE *f, const parent *p, size_t i)
 {
     const double x = 1 + BOX_WIDTH + BOX_GAP, y = BOX_HEIGHT + 20 + (double)i * PARENT_STEP;
-    char *id = p->id ? text_format("%.16s\xe2\x80\xa6", p->id) : NULL;
     char *mark =
         p->signers ? text_format("\xe2\x9c\x93 signed by %s", p->signers) : text_copy("? unsigned");
     const box b = {.x = x + 40,
@@ -186,13 +211,13 @@ static void draw_parent(FILE *f, const parent *p, size_t i)
                    .width = PARENT_WIDTH,
                    .height = PARENT_STEP - 10,
                    .most = PARENT_CHARS,
-                   .name = p->name ? p->name : id,
+                   .name = p->name,
+                   .id = p->id,
                    .mark = mark};
 
     fprintf(f, "<path d=\"M%.0f %dV%.0fH%.0f\" class=\"axis\"/>\n", x + 18, BOX_HEIGHT + 1,
             y + (PARENT_STEP - 10) / 2.0, x + 40);
     draw_box(f, &b);
-    free(id);
     free(mark);
 }
 
@@ -203,7 +228,7 @@ static void picture(FILE *f, const report_view *v, const json_t *parents)
     const svg_head head = {.id = "lineage-figure",
                            .title = "Base, patch and target, and what the patch was made of",
                            .desc = "Base to this patch to target, from left to right; below the "
-                                   "patch those that it was merged from. The table below says the "
+                                   "patch those that it was made from. The table below says the "
                                    "same in words."};
     const double height =
         BOX_HEIGHT + 4 + (shown ? 16 + (double)shown * PARENT_STEP : 0) + (shown < n ? 20 : 0);
@@ -211,10 +236,10 @@ static void picture(FILE *f, const report_view *v, const json_t *parents)
     svg_begin(f, &head, WIDTH, height);
     draw_chain(f, v);
     for (size_t i = 0; i < shown; i++) {
-        const parent p = parent_of(json_array_get(parents, i));
+        parent p = parent_of(json_array_get(parents, i));
 
         draw_parent(f, &p, i);
-        free(p.signers);
+        parent_release(&p);
     }
     if (shown < n) {
         char *more = text_format("and %zu more", n - shown);
@@ -249,16 +274,16 @@ static void table(FILE *f, const report_view *v, const json_t *parents)
     cells[1] = cells[3] = "";
     html_table_row(f, columns, cells, 4);
     for (size_t i = 0; i < json_array_size(parents) && i < ROWS_MAX; i++) {
-        const parent p = parent_of(json_array_get(parents, i));
-        char *signers = p.signers ? text_format("signed by %s, as the merge says", p.signers)
+        parent p = parent_of(json_array_get(parents, i));
+        char *signers = p.signers ? text_format("signed by %s, as this patch says", p.signers)
                                   : text_copy("unsigned");
 
-        cells[0] = "merged from";
-        cells[1] = p.name ? p.name : "";
+        cells[0] = "made from";
+        cells[1] = p.name;
         cells[2] = p.id ? p.id : "";
         cells[3] = signers;
         html_table_row(f, columns, cells, 4);
-        free(p.signers);
+        parent_release(&p);
         free(signers);
     }
     html_table_end(f, false);
@@ -287,7 +312,7 @@ void report_html_lineage(FILE *f, const report_view *v)
     html_figure_begin(f);
     picture(f, v, parents);
     html_figure_end(f, json_array_size(parents)
-                           ? "The patch leads from base to target. What it was merged from, and "
+                           ? "The patch leads from base to target. What it was made from, and "
                              "who had signed that, is the patch's own word."
                            : "The patch leads from base to target. It names no other patches that "
                              "it was made of.");

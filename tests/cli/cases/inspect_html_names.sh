@@ -23,7 +23,7 @@ page p.html '</script><script>alert(1)</script>' "\"' onload=alert(1) x='" '&lt;
     'rightU+200Fto leftU+061C' '</title></svg><style>*{display:none}' \
     'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy…yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy' \
     "evilU+001B[2J<img src=x>'" '</dd><b>, format version' '<i>U+2067' 'Patch <script>U+202E&"quoted".fmp' \
-    'signed by </script><script>alert(1)</script>, as the merge says'
+    'signed by </script><script>alert(1)</script>, as this patch says'
 python3 -c '
 import re
 text = open("p.html", encoding="utf-8").read()
