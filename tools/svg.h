@@ -65,6 +65,20 @@ typedef struct svg_bar {
     double size;
 } svg_bar;
 
+/* The first one stands out. */
 void svg_bars_draw(FILE *f, const svg_head *head, const svg_bar *bars, size_t n);
+
+/* ---- sets that meet ---------------------------------------------------------------------------
+ */
+
+typedef struct svg_upset {
+    size_t n_sets, n_columns; /* up to 64 sets */
+    char **names;             /* of the sets */
+    const uint64_t *sizes;    /* of the sets */
+    const uint64_t *members;  /* of each column: bit i is set i */
+    const uint64_t *counts;   /* of each column, to be shown in this order */
+} svg_upset;
+
+void svg_upset_draw(FILE *f, const svg_head *head, const svg_upset *upset);
 
 #endif

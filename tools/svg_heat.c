@@ -100,7 +100,7 @@ static layout layout_of(const svg_heat *h)
     layout l = {.row = ROW_HEIGHT, .label_max = column_chars < 28 ? column_chars : 28};
 
     l.has_text = h->n_columns <= SVG_HEAT_TEXT_COLUMNS;
-    l.column = l.has_text ? 54 : h->n_columns > 40 ? 16 : 24;
+    l.column = l.has_text ? 54 : h->n_columns > 24 ? 20 : 26;
     l.left = svg_text_width(row_chars < 28 ? row_chars : 28) + 14;
     if (l.left < 48)
         l.left = 48;

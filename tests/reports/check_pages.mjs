@@ -132,7 +132,7 @@ async function withoutScript(browser, url, faults, watched) {
     const { context, page } = await open(browser, url, { javaScriptEnabled: false }, watched);
     const text = await page.locator('main').innerText();
     const headings = await page.locator('h1, h2, h3').count();
-    if (text.length < 500 || headings < 5)
+    if (text.length < 200 || headings < 5)
         faults.push(`without script: ${text.length} characters, ${headings} headings`);
     for (const svg of await page.getByRole('img').all()) {
         if (!await svg.locator('> title').count() || !await svg.locator('> desc').count())

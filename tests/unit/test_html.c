@@ -12,6 +12,7 @@
 #include "fmpatch.h"
 #include "grid.h"
 #include "html.h"
+#include "overlap_html.h"
 #include "svg.h"
 #include "textutil.h"
 
@@ -291,6 +292,65 @@ static void bars_of_anything(void **state)
     }
 }
 
+static void sets_of_anything(void **state)
+{
+    static const svg_head head = {.id = "h", .title = "<h>", .desc = "&"};
+    static const uint64_t sizes[] = {0, 1, UINT64_MAX}, counts[] = {UINT64_MAX, 1, 0, 5};
+    static const uint64_t members[] = {7, 0, 4, UINT64_MAX};
+    char other[] = "q";
+    char *names[] = {hostile, other, other};
+
+    (void)state;
+    make_hostile();
+    for (unsigned i = 0; i < 4 * 5; i++) {
+        const svg_upset u = {.n_sets = i % 4,
+                             .n_columns = i / 4,
+                             .names = names,
+                             .sizes = sizes,
+                             .members = members,
+                             .counts = counts};
+        char *data = NULL;
+        size_t len;
+        FILE *f = open_memstream(&data, &len);
+
+        assert_non_null(f);
+        svg_upset_draw(f, &head, &u);
+        assert_int_equal(fclose(f), 0);
+        check_picture(data);
+        assert_null(strstr(data, "<script"));
+        free(data);
+    }
+}
+
+/* Patches 0, 2, 4 share a lot, 1, 3, 5 share a lot, and the two groups nearly nothing. */
+static void like_patches_stand_together(void **state)
+{
+    overlap_pair pairs[6 * 6] = {{0}};
+    overlap_view v = {.n = 6, .pairs = pairs};
+    size_t order[64];
+    unsigned seen = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 36; i++) {
+        const size_t a = i / 6, b = i % 6;
+
+        pairs[i] = (overlap_pair){.shared = a % 2 == b % 2 ? 80 + a + b : 1 + a + b, .either = 100};
+    }
+    overlap_order(&v, order);
+    for (size_t i = 0; i < 6; i++) {
+        seen |= 1u << order[i];
+        assert_int_equal(order[i] % 2, order[i / 3 * 3] % 2);
+    }
+    assert_int_equal(seen, 63);
+    memset(pairs, 0, sizeof pairs); /* nothing is shared: nothing moves */
+    overlap_order(&v, order);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(order[i], i);
+    v.n = 1;
+    overlap_order(&v, order);
+    assert_int_equal(order[0], 0);
+}
+
 static void a_page_holds_what_it_is_given(void **state)
 {
     static const html_column columns[] = {{"a<", false}, {"n", true}};
@@ -326,6 +386,8 @@ int main(void)
         cmocka_unit_test(histograms_of_anything),
         cmocka_unit_test(heat_of_anything),
         cmocka_unit_test(bars_of_anything),
+        cmocka_unit_test(sets_of_anything),
+        cmocka_unit_test(like_patches_stand_together),
         cmocka_unit_test(a_page_holds_what_it_is_given),
     };
 
