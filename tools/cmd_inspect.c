@@ -16,6 +16,7 @@
 #include "progress.h"
 #include "report.h"
 #include "report_html.h"
+#include "spool.h"
 #include "summary.h"
 #include "textutil.h"
 #include "trust.h"
@@ -44,7 +45,7 @@ static const opt_entry options[] = {
      .offset = offsetof(inspect_args, html),
      .arg = "FILE",
      .hint = HINT_FILE,
-     .help = "write a page with pictures to FILE instead; measures the payload"},
+     .help = "write a page with pictures to FILE (-: standard output) instead"},
     {.name = "base",
      .kind = OPT_TEXT,
      .offset = offsetof(inspect_args, base),
@@ -374,6 +375,9 @@ static int check_html_args(const inspect_args *args, const char *operand)
                    : FMP_OK;
     if (args->tensors || args->names)
         return report_usage("--html excludes --tensors and --names");
+    if (spool_is_dash(args->html))
+        return args->common.json ? report_usage("--html - and --json both write standard output")
+                                 : FMP_OK;
     if (outname_is_same(args->html, operand) ||
         (args->base && outname_is_same(args->html, args->base)))
         return report_usage("inspect: the page would replace '%s'", args->html);
@@ -412,7 +416,9 @@ static int write_html(const inspect_args *args, const input_patch *in)
         status = inputs_open_store(&base, args->base, in->patch, INPUT_BASE, &args->common);
     if (!status)
         status = make_page(args, in, base, &t, &page);
-    if (!status && fmp_file_write(args->html, page.data, page.len, args->force, &err))
+    if (!status && spool_is_dash(args->html))
+        fwrite(page.data, 1, page.len, stdout);
+    else if (!status && fmp_file_write(args->html, page.data, page.len, args->force, &err))
         status = report_error(&args->common, &err);
     html_page_release(&page);
     fmp_store_close(base);
@@ -445,7 +451,8 @@ static int inspect(inspect_args *args, const char *operand)
     if (!status && args->common.json) {
         print_json(args, &in);
     } else if (!status && args->html) {
-        puts(args->html);
+        if (!spool_is_dash(args->html))
+            puts(args->html);
     } else if (!status) {
         print_facts(&in);
         print_manifest(in.patch);

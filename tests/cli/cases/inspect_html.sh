@@ -7,6 +7,8 @@ page p.html '162 of 4,641' 'not in the keyring' 'first & last' '--base'
 t fmpatch inspect p.fmp --html p.html
 t fmpatch inspect p.fmp --html p.html -f --base base.safetensors --threads 3
 page p.html '--base' 'dense XOR' 'relative L2'
+fmpatch inspect - --html - --base base.safetensors <p.fmp >q.html
+page q.html 'Patch standard input' | tail -n 1
 cp p.html q.html
 fmpatch inspect p.fmp --html q.html -f --base base.safetensors --threads 1
 same p.html q.html
@@ -33,6 +35,7 @@ t fmpatch inspect p.fmp --html none/p.html
 t fmpatch inspect p.fmp --base base.safetensors
 t fmpatch inspect p.fmp --html p.html --tensors
 t fmpatch inspect p.fmp --html p.html --keyring none
+t fmpatch inspect p.fmp --html - --json
 checkpoint other.safetensors --other
 t fmpatch inspect p.fmp --html p.html --base p.fmp
 checkpoint more.safetensors --extra
