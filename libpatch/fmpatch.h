@@ -1,9 +1,9 @@
 /*
  * fmpatch: small, signed, exact patches between model checkpoints.
  *
- * In reading order: version, status, limits, stores, patches, measuring, create, apply and verify,
- * keys and signatures, buffers, masks, small files.  Every handle is opaque.  Nothing here prints,
- * exits, or keeps a global.
+ * In reading order: version, status, limits, stores, patches, measuring, create, apply, verify,
+ * algebra, overlap, merge, keys and signatures, policy, buffers, masks.  Every handle is opaque.
+ * Nothing here prints, exits, or keeps a global.
  *
  *   Threads     Two threads may use two handles freely.  One fmp_store or fmp_patch may be read by
  *               any number of threads at once; closing it needs that nobody else uses it.
@@ -244,7 +244,8 @@ typedef enum fmp_file_state {
 typedef struct fmp_patch_file {
     const char *name; /* relative to the target's directory; borrowed */
     fmp_file_state state;
-    uint64_t size; /* bytes in the target; in the base when removed */
+    uint64_t size;      /* bytes in the target; in the base when removed */
+    uint8_t digest[32]; /* tensor digest of those bytes; zeros for FMP_FILE_WEIGHTS */
 } fmp_patch_file;
 
 FMP_API uint32_t fmp_patch_file_count(const fmp_patch *patch);
@@ -463,6 +464,272 @@ FMP_API FMP_NODISCARD fmp_status fmp_verify(fmp_patch *patch, const fmp_store *b
                                             unsigned n_threads, fmp_progress progress,
                                             fmp_error *err);
 
+/* ---- algebra ----------------------------------------------------------------------------------
+ */
+
+/*
+ * Patches made of patches.  No base is needed: residuals form a group, new bits stay what they are
+ * (FORMAT.md, "Squash", "Inverse").  All three take the options of fmp_create(); renames, width,
+ * sha256 and set_values make no sense here (FMP_EUSAGE), reversible and no_check change nothing.
+ *
+ *   path     appears when the new patch is whole and synced, or not at all.
+ *   ret      may be NULL.
+ *
+ * The result is unsigned unless options->keys sign it.  Its manifest has "operation" and, in
+ * "parents", id, kind, roots and signers of each patch that it was made of.  Frames have no sums of
+ * touched elements; tensor digests are there, so apply checks as much as ever.  What comes out
+ * depends on what the patches do, not on how they were coded: the payload is the same for any
+ * number of threads, and for any order of putting brackets in a chain.
+ *
+ * FMP_ECORRUPT, FMP_EIO, FMP_ELIMIT, FMP_ENOMEM as elsewhere.  Linear in the changed elements and
+ * in the bytes of the leaves (1 MiB) of tensors in which they lie; about 16 MiB of work space a
+ * thread, and of each patch a frame a thread (some 1 MiB).  Since 0.1.
+ */
+
+#define FMP_SQUASH_MAX 64u
+
+/*
+ * fmp_squash() makes one patch of a chain: patches[0] from A to B, patches[1] from B to C, and so
+ * on, 1 to FMP_SQUASH_MAX of them; the result makes the last target from the first base.  Elements
+ * whose changes cancel are not in it.  It is reversible when all of them are.
+ *
+ * Returns FMP_EBASE, naming the first tensor that differs, when one does not follow the one before;
+ * FMP_ENOTSUP, naming the tensor, when patches changed the same bytes as elements of different
+ * sizes, which cannot be added up without the base.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_squash(const fmp_patch *const *patches, size_t n_patches,
+                                            const char *path, const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+/*
+ * fmp_invert() makes the patch that turns the target back into the base.  It is reversible itself
+ * unless the patch gave a tensor a new size.  Returns FMP_EPOLICY, naming what is in the way, when
+ * the patch is not reversible.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_invert(const fmp_patch *patch, const char *path,
+                                            const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+typedef struct fmp_subset_options {
+    size_t size;                /* sizeof(fmp_subset_options) */
+    const char *const *tensors; /* keep what matches one of these patterns; default: all */
+    size_t n_tensors;
+    const char *const *except; /* but nothing that matches one of these */
+    size_t n_except;
+    bool side_files; /* keep what the patch does to side files; default: they stay as in the base */
+} fmp_subset_options;
+
+/*
+ * fmp_subset() makes the patch that does a part of what another does: tensors that the patterns
+ * (fnmatch(3), "*" matching any characters) leave out stay as they are in the base.  Added and
+ * removed tensors count by their own names, a renamed one as the new name added and the old one
+ * removed.  The target's files are those of the patch's target when all tensors have their places
+ * there, else the base's, with new headers.  Returns FMP_EUSAGE when no tensor of the patch matches
+ * at all.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_subset(const fmp_patch *patch, const fmp_subset_options *what,
+                                            const char *path, const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+/* ---- overlap ----------------------------------------------------------------------------------
+ */
+
+#define FMP_OVERLAP_MAX 64u
+
+typedef struct fmp_overlap_options {
+    size_t size;        /* sizeof(fmp_overlap_options) */
+    unsigned n_threads; /* default: one for each processor */
+    bool shapes_only;   /* bases need equal shapes only; default: FMP_EBASE unless they are one */
+    fmp_progress progress;
+} fmp_overlap_options;
+
+/* What two patches do to the same elements. */
+typedef struct fmp_overlap_pair {
+    uint64_t n_first, n_second; /* elements that each changes */
+    uint64_t n_shared;          /* that both change */
+    uint64_t n_same;            /* of those, alike: an equal residual, or equal new bits */
+    uint64_t n_conflicts;       /* of those, up by one and down by the other */
+} fmp_overlap_pair;
+
+typedef struct fmp_overlap_tensor {
+    const char *name; /* borrowed from the patches */
+    uint64_t n_elements;
+    uint64_t n_changed;   /* elements that some patch changes */
+    uint64_t n_shared;    /* that several change */
+    uint64_t n_same;      /* of those, all alike */
+    uint64_t n_conflicts; /* of those, up by one and down by another */
+} fmp_overlap_tensor;
+
+typedef struct fmp_overlap fmp_overlap;
+
+/*
+ * fmp_overlap_new() counts which elements 1 to FMP_OVERLAP_MAX patches of one base share; no base
+ * is needed.  An element is one of the tensor's dtype; tensors of the targets are matched by name.
+ * A tensor that is stored whole counts with all elements.  Residuals have a direction; new bits
+ * have none and conflict with nothing.  Masks are patches, too: their overlap is that of the
+ * selections.
+ *
+ *   patches  must outlive the result.
+ *   ret      free with fmp_overlap_free().
+ *
+ * Returns FMP_EBASE when the bases differ, naming a tensor; FMP_ECORRUPT; FMP_EIO; FMP_ENOMEM.
+ * Linear in the changed elements times the number of patches; about 6 MiB a thread and, for each
+ * patch, a frame a thread and 21 bytes for each element that it changes in 1 MiB of tensor.  The
+ * same for any number of threads.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_overlap_new(const fmp_patch *const *patches, size_t n_patches,
+                                                 const fmp_overlap_options *options,
+                                                 fmp_overlap **ret, fmp_error *err);
+FMP_API void fmp_overlap_free(fmp_overlap *o); /* takes NULL */
+
+FMP_API fmp_overlap_pair fmp_overlap_of(const fmp_overlap *o, size_t first, size_t second);
+
+/* Tensors that some patch changes, in byte order of names. */
+FMP_API uint32_t fmp_overlap_tensor_count(const fmp_overlap *o);
+FMP_API fmp_overlap_tensor fmp_overlap_tensor_at(const fmp_overlap *o, uint32_t tensor);
+/* Elements of that tensor that a patch changes. */
+FMP_API uint64_t fmp_overlap_changed(const fmp_overlap *o, uint32_t tensor, size_t patch);
+
+/* Which elements are changed by which patches together, and how many: the bit of each patch is set
+ * in *ret_patches.  The most elements first. */
+FMP_API uint32_t fmp_overlap_set_count(const fmp_overlap *o);
+FMP_API uint64_t fmp_overlap_set_at(const fmp_overlap *o, uint32_t set, uint64_t *ret_patches);
+
+/* ---- merge ------------------------------------------------------------------------------------
+ */
+
+/*
+ * Several patches of one base become one.  Below, b is an element of the base, x_i what parent i
+ * makes of it, t_i = x_i - b, w_i its weight, L lambda, n the number of elements of a tensor.
+ * docs/merging.md tells where formulas come from and in what published programs differ.
+ *
+ * Values are read exactly, computed in IEEE double in the order of the formula, parents in order,
+ * and rounded once to the base's dtype: to nearest, ties to even.  Elements that no parent changes
+ * keep the base's bits.  A result equal to b keeps b's bits, one equal to the x_i of the only
+ * parent that changes the element keeps that parent's (NaN counts as equal to NaN): so -0 and NaN
+ * survive where nothing happens to them.
+ */
+typedef enum fmp_merge_method {
+    FMP_MERGE_LINEAR = 0,           /* sum w x / sum w */
+    FMP_MERGE_TASK_ARITHMETIC = 1,  /* b + L sum w t */
+    FMP_MERGE_TIES = 2,             /* trim; elect a sign; b + L mean of the t of that sign */
+    FMP_MERGE_DARE_LINEAR = 3,      /* drop at random, rescale; then task arithmetic */
+    FMP_MERGE_DARE_TIES = 4,        /* drop at random, rescale; then elect and average */
+    FMP_MERGE_BREADCRUMBS = 5,      /* drop the largest and the small; then task arithmetic */
+    FMP_MERGE_BREADCRUMBS_TIES = 6, /* the same; then elect and average */
+    FMP_MERGE_RAM = 7,   /* b + L t of the only parent with |t| > epsilon, or the mean of several */
+    FMP_MERGE_SLERP = 8, /* two parents; along the arc between their tensors, or the line when |cos|
+                            > 0.9995.  On an arc every element of the tensor moves. */
+    FMP_MERGE_PRUNE = 9, /* trim each tensor; then task arithmetic */
+    FMP_MERGE_FISHER = 10 /* sum w F x / sum w F, F the Fisher information */
+} fmp_merge_method;
+
+/* Which TIES: what is trimmed; what elects; what is averaged. */
+typedef enum fmp_ties_variant {
+    FMP_TIES_PAPER = 0, /* all of a task at once, int(density n) + 1 stay; sgn sum t, where that is
+                           0 the sign of most of the model; plain mean, weights must be 1 */
+    FMP_TIES_PEFT = 1,  /* int(density n) of each tensor stay; sum t >= 0; sum w t / count */
+    FMP_TIES_MERGEKIT = 2 /* max(1, int(density n)) stay; sum w t >= 0; sum w t / sum w */
+} fmp_ties_variant;
+
+typedef enum fmp_rescale {
+    FMP_RESCALE_INVERSE = 0, /* by 1 / density */
+    FMP_RESCALE_L1 = 1,      /* to the tensor's sum of |t| from before */
+    FMP_RESCALE_NONE = 2
+} fmp_rescale;
+
+/* A number that may be left out. */
+typedef struct fmp_real {
+    bool given;
+    double value;
+} fmp_real;
+
+#define FMP_MERGE_MAX 64u
+
+typedef struct fmp_merge_options {
+    size_t size; /* sizeof(fmp_merge_options) */
+    fmp_merge_method method;
+    const double *weights; /* one a parent; default: 1 each */
+    fmp_real lambda;       /* default 1 */
+    fmp_real density;      /* share of a tensor's elements that stay; default 1: no trim */
+    fmp_real gamma;        /* breadcrumbs: share of the largest that go; default 0.01 */
+    fmp_real epsilon;      /* RAM; default 1e-5 */
+    fmp_real t;            /* SLERP: 0 is the first parent, 1 the second; default 0.5 */
+    fmp_ties_variant ties;
+    fmp_rescale rescale; /* DARE */
+    int normalize;       /* divide by sum w: 1 yes, -1 no; default: yes for linear and for TIES as
+                            mergekit has it, no for the others */
+    uint64_t seed; /* DARE: parent i (from 0) keeps element j of tensor NAME if u < density, with
+                      u = (XXH3_64(le64(i) le64(j), seed XXH3_64(NAME, seed)) >> 11) / 2^53 */
+    const fmp_store *const
+        *scores;    /* Fisher: one a parent, tensors named as the base's, F32 or F64 */
+    fmp_real floor; /* Fisher: least F of the first parent; default 1e-6 */
+    bool floor_all; /* of every parent */
+    bool no_norm;   /* default: each F is divided by the L2 norm of all of it */
+    int integers; /* tensors that are no floats and that a parent changes: 0: refused; -1: from the
+                     first parent that changes the tensor; k: from parent k (from 1) */
+    int added;    /* tensors that parents add: 0: refused; -1: left out; k: those of parent k */
+} fmp_merge_options;
+
+/*
+ * fmp_merge() writes the patch that makes the merged model from `base`.
+ *
+ *   patches  1 to FMP_MERGE_MAX, all of this base.
+ *   output   as fmp_create()'s options; renames, width and set_values make no sense (FMP_EUSAGE).
+ *   ret      may be NULL.
+ *
+ * The result is unsigned unless output->keys sign it; its manifest is of kind "merge", lists
+ * parents with their signers, and holds all options as "recipe".  Side files stay as in the base.
+ * Trimming ranks by |t|; of equal ones the lower element stays.
+ *
+ * Returns FMP_EBASE when a patch is not of this base; FMP_EUSAGE, naming the tensor, for a tensor
+ * that a parent removes, renames, resizes or (see `integers`, `added`) adds, and for options that
+ * make no sense; what fmp_create() returns.  One pass over the base; trimming, L1 rescaling, SLERP
+ * and the sign of the paper's TIES read the changed tensors before it.  Memory as fmp_create()'s
+ * and for each thread some 10 MiB and, of each parent, a frame and 12 bytes for each element that
+ * it changes in 1 MiB of tensor.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_merge(const fmp_store *base, const fmp_patch *const *patches,
+                                           size_t n_patches, const char *path,
+                                           const fmp_merge_options *options,
+                                           const fmp_create_options *output, fmp_create_result *ret,
+                                           fmp_error *err);
+
+/* What parents of a merge do to one tensor of the base. */
+typedef struct fmp_merge_overlap {
+    fmp_tensor_info tensor; /* borrowed from the base */
+    uint64_t n_by[4];       /* elements changed by 1, 2, 3, and 4 or more parents */
+    uint64_t n_conflicts;   /* of those, moved up by one and down by another */
+} fmp_merge_overlap;
+
+typedef struct fmp_merge_forecast {
+    fmp_merge_overlap *tensors; /* those that some parent changes, in the base's order */
+    uint32_t n_tensors;
+    uint64_t n_changed; /* elements that some parent changes */
+    uint64_t n_bytes;   /* estimated size of the merged patch */
+} fmp_merge_forecast;
+
+/* Where the parents meet and how large the merged patch will be, about; writes nothing.  Arguments
+ * and codes are fmp_merge()'s.  Release with fmp_merge_forecast_release(). */
+FMP_API FMP_NODISCARD fmp_status fmp_merge_plan(const fmp_store *base,
+                                                const fmp_patch *const *patches, size_t n_patches,
+                                                const fmp_merge_options *options,
+                                                unsigned n_threads, fmp_merge_forecast *ret,
+                                                fmp_error *err);
+FMP_API void fmp_merge_forecast_release(fmp_merge_forecast *f);
+
+/*
+ * fmp_merge_values() is the same for one tensor in the caller's memory: n numbers of the base, of
+ * each of k tuned models and, for Fisher merging, of scores (used as they are: `no_norm`) to n
+ * merged numbers, not rounded.  The tensor is all of the model: with FMP_TIES_PAPER it is trimmed
+ * on its own.  FMP_EUSAGE, FMP_ENOMEM; work space 24 bytes an element and parent.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_merge_values(const fmp_merge_options *options,
+                                                  const char *name, size_t k, const double *base,
+                                                  const double *const *tuned,
+                                                  const double *const *scores, uint64_t n,
+                                                  double *out, fmp_error *err);
+
 /* ---- keys, signatures, trust ------------------------------------------------------------------
  */
 
@@ -571,6 +838,104 @@ typedef enum fmp_verdict {
 FMP_API FMP_NODISCARD fmp_status fmp_patch_check_trust(const fmp_patch *patch,
                                                        const fmp_trust *trust, fmp_verdict *ret,
                                                        fmp_error *err);
+
+/* ---- policy -----------------------------------------------------------------------------------
+ */
+
+/*
+ * A policy is a JSON file that says what a patch may do; docs/policy.md describes it.  Every rule
+ * of it is judged, and what breaks one is a finding.
+ */
+typedef struct fmp_policy fmp_policy;
+
+/* The rules that a policy can have, numbered 0 .. fmp_policy_rule_count() - 1. */
+typedef struct fmp_policy_rule {
+    const char *id;    /* "max-changed-share"; static, never renamed */
+    const char *title; /* a sentence without full stop */
+    const char *help;  /* what to do about a finding */
+} fmp_policy_rule;
+
+FMP_API uint32_t fmp_policy_rule_count(void);
+FMP_API fmp_policy_rule fmp_policy_rule_at(uint32_t i); /* all NULL when there is none */
+
+/*
+ * fmp_policy_open() reads a policy and checks all of it.
+ *
+ *   path   followed when it is a symbolic link; at most 1 MiB.
+ *   ret    close with fmp_policy_close(); any number of threads may use it.
+ *
+ * Returns FMP_OK; FMP_ECORRUPT, naming the member, what was expected and what stood there: also for
+ * a member that is not known, so that a misspelt rule is not a missing one, and for a policy
+ * without any rule; FMP_ENOTSUP for a version that is not known; FMP_EIO; FMP_ELIMIT; FMP_ENOMEM.
+ * Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_policy_open(const char *path, fmp_policy **ret,
+                                                 fmp_error *err);
+FMP_API void fmp_policy_close(fmp_policy *policy); /* takes NULL */
+
+/* Whether it has rules that look at the patch's lineage, and so needs a record of lineages. */
+FMP_API bool fmp_policy_has_lineage(const fmp_policy *policy);
+
+typedef struct fmp_policy_options {
+    size_t size;             /* sizeof(fmp_policy_options) */
+    const char *now;         /* RFC 3339; default: the system's clock */
+    const char *record;      /* path of the record of lineages; default: none, and then the rules
+                                on a sequence are findings */
+    const fmp_keyring *ring; /* its revoked keys count for nothing; default: none are revoked */
+    unsigned n_threads;      /* default: one for each processor */
+    fmp_progress progress;
+} fmp_policy_options;
+
+/* Something that breaks a rule.  All of it is borrowed from the results. */
+typedef struct fmp_finding {
+    const char *rule;   /* id of the rule */
+    const char *member; /* of the policy: "limits[0].max_residual" */
+    const char *tensor; /* name; NULL when it is not about one */
+    const char *file;   /* a side file, likewise */
+    const char *message;
+    const char *expected, *found;
+} fmp_finding;
+
+typedef struct fmp_policy_results fmp_policy_results;
+
+/*
+ * fmp_policy_check() judges a patch by every rule of a policy.
+ *
+ *   patch     as fmp_verify() has found it right; with `base`, together with that.
+ *   base      NULL when there is none.  A rule that cannot be judged without it is then a finding
+ *             that says so.
+ *   options   NULL: all defaults.
+ *   ret       free with fmp_policy_results_free(); also set when there are findings.
+ *
+ * Only when there is no finding, and the policy has a lineage, is its sequence put into the record:
+ * by rename after fsync, under a lock, mode 0600.
+ *
+ * Returns FMP_OK when every rule was judged, whatever the outcome; FMP_EUSAGE (`now` is no date);
+ * FMP_EAUTH (the record or its directory is another user's, a link, or open to others); what
+ * fmp_measure() returns; FMP_ECORRUPT (the record); FMP_EIO; FMP_ENOMEM.  Costs a fmp_measure()
+ * where a rule needs one.  Memory: some 100 bytes a tensor; at most 1000 findings a rule are kept.
+ * Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_policy_check(const fmp_policy *policy, const fmp_patch *patch,
+                                                  const fmp_store *base,
+                                                  const fmp_policy_options *options,
+                                                  fmp_policy_results **ret, fmp_error *err);
+
+/* FMP_OK without findings; FMP_EAUTH when the rule on signatures is broken; else FMP_EPOLICY. */
+FMP_API fmp_status fmp_policy_results_verdict(const fmp_policy_results *results);
+FMP_API uint32_t fmp_policy_results_count(const fmp_policy_results *results);
+FMP_API fmp_finding fmp_policy_results_at(const fmp_policy_results *results, uint32_t i);
+/* Findings that were not kept. */
+FMP_API uint64_t fmp_policy_results_left_out(const fmp_policy_results *results);
+FMP_API void fmp_policy_results_free(fmp_policy_results *results); /* takes NULL */
+
+/*
+ * fmp_lineage_reset() makes a record forget a lineage, as after a change of keys: the next patch of
+ * it is taken whatever its sequence.  *ret_found: whether the record knew it.  Codes as above.
+ * Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_lineage_reset(const char *record, const char *id,
+                                                   bool *ret_found, fmp_error *err);
 
 /* ---- buffers ----------------------------------------------------------------------------------
  */
@@ -718,21 +1083,6 @@ FMP_API FMP_NODISCARD fmp_status fmp_mask_count(const fmp_patch *patch, uint32_t
 FMP_API FMP_NODISCARD fmp_status fmp_mask_decode(const fmp_patch *patch, uint32_t tensor,
                                                  uint64_t *idx, size_t cap, size_t *ret_n,
                                                  fmp_error *err);
-
-/* ---- small files ------------------------------------------------------------------------------
- */
-
-/*
- * fmp_file_write() writes `len` bytes as a file that appears at `path` when it is whole and synced,
- * or not at all: for what a program writes beside patches, such as a report.
- *
- *   path      a link there is never followed.
- *   replace   an existing file is replaced; else FMP_EUSAGE, before anything is written.
- *
- * Returns FMP_OK, FMP_EUSAGE, FMP_EIO, FMP_ENOMEM.  Since 0.1.
- */
-FMP_API FMP_NODISCARD fmp_status fmp_file_write(const char *path, const void *data, size_t len,
-                                                bool replace, fmp_error *err);
 
 #ifdef __cplusplus
 }

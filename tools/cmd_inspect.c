@@ -7,16 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "command.h"
 #include "fmpatch.h"
 #include "inputs.h"
-#include "outname.h"
+#include "page_out.h"
 #include "progress.h"
 #include "report.h"
 #include "report_html.h"
-#include "spool.h"
 #include "summary.h"
 #include "textutil.h"
 #include "trust.h"
@@ -375,16 +373,8 @@ static int check_html_args(const inspect_args *args, const char *operand)
                    : FMP_OK;
     if (args->tensors || args->names)
         return report_usage("--html excludes --tensors and --names");
-    if (spool_is_dash(args->html))
-        return args->common.json ? report_usage("--html - and --json both write standard output")
-                                 : FMP_OK;
-    if (outname_is_same(args->html, operand) ||
-        (args->base && outname_is_same(args->html, args->base)))
-        return report_usage("inspect: the page would replace '%s'", args->html);
-    /* Now, and not after the work; it is checked again when the page is written. */
-    if (!args->force && !access(args->html, F_OK))
-        return report_usage("%s: exists", args->html);
-    return FMP_OK;
+    return page_check(args->html, args->force, &args->common,
+                      (const char *const[]){operand, args->base}, 2);
 }
 
 static int make_page(const inspect_args *args, const input_patch *in, const fmp_store *base,
@@ -409,17 +399,14 @@ static int write_html(const inspect_args *args, const input_patch *in)
     fmp_store *base = NULL;
     html_page page = {0};
     trust t = {0};
-    fmp_error err;
     int status = trust_open(&t, &whom, &args->common);
 
     if (!status && args->base)
         status = inputs_open_store(&base, args->base, in->patch, INPUT_BASE, &args->common);
     if (!status)
         status = make_page(args, in, base, &t, &page);
-    if (!status && spool_is_dash(args->html))
-        fwrite(page.data, 1, page.len, stdout);
-    else if (!status && fmp_file_write(args->html, page.data, page.len, args->force, &err))
-        status = report_error(&args->common, &err);
+    if (!status)
+        status = page_put(args->html, &page, args->force, &args->common);
     html_page_release(&page);
     fmp_store_close(base);
     trust_close(&t);
@@ -450,10 +437,7 @@ static int inspect(inspect_args *args, const char *operand)
         status = write_html(args, &in);
     if (!status && args->common.json) {
         print_json(args, &in);
-    } else if (!status && args->html) {
-        if (!spool_is_dash(args->html))
-            puts(args->html);
-    } else if (!status) {
+    } else if (!status && !args->html) {
         print_facts(&in);
         print_manifest(in.patch);
         print_files(in.patch);

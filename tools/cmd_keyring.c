@@ -12,6 +12,7 @@
 
 #include "command.h"
 #include "fmpatch.h"
+#include "outfile.h"
 #include "outname.h"
 #include "report.h"
 #include "suggest.h"
@@ -68,25 +69,6 @@ static int dirs_find(keyring_dirs *d, const keyring_args *args)
 /* ---- files ------------------------------------------------------------------------------------
  */
 
-/* The directory and what leads to it, open to the owner only. */
-static bool make_dirs(const char *path)
-{
-    char *copy = text_copy(path);
-    bool good = true;
-
-    for (char *p = copy + 1; good && *p; p++) {
-        if (*p != '/')
-            continue;
-        *p = '\0';
-        good = !mkdir(copy, 0700) || errno == EEXIST;
-        *p = '/';
-    }
-    if (good)
-        good = !mkdir(copy, 0700) || errno == EEXIST;
-    free(copy);
-    return good;
-}
-
 /* A name becomes a file's: no way out of the directory, nothing hidden, nothing to quote. */
 static bool is_good_name(const char *name)
 {
@@ -110,23 +92,6 @@ static int bad_name(const char *name)
     return status;
 }
 
-static bool write_all(int fd, const char *text)
-{
-    size_t len = strlen(text);
-
-    while (len) {
-        const ssize_t n = write(fd, text, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return false;
-        text += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 /* Writes DIR/NAME.pub, complete or not at all; an existing one with another key is not replaced. */
 static int write_key(const char *dir, const char *name, const fmp_public_key *key,
                      const common_args *common)
@@ -137,7 +102,7 @@ static int write_key(const char *dir, const char *name, const fmp_public_key *ke
     fmp_error err;
     int fd = -1, status = FMP_OK;
 
-    if (!make_dirs(dir)) {
+    if (!outfile_make_dirs(dir)) {
         status = report_errno(dir);
         goto out;
     }
@@ -151,7 +116,8 @@ static int write_key(const char *dir, const char *name, const fmp_public_key *ke
     fmp_public_key_text(key, text);
     fd = mkostemp(temp, O_CLOEXEC);
     /* link() and not rename(): what has appeared there meanwhile is not replaced. */
-    if (fd < 0 || fchmod(fd, 0644) || !write_all(fd, text) || fsync(fd) || link(temp, path))
+    if (fd < 0 || fchmod(fd, 0644) || !outfile_write_all(fd, text, strlen(text)) || fsync(fd) ||
+        link(temp, path))
         status = report_errno(path);
     if (fd >= 0)
         unlink(temp);

@@ -1,6 +1,6 @@
 /*
  * fmpatch verify: signatures, structure, every digest and frame; with a base, that the patch fits
- * it.
+ * it; with a policy, that it keeps its rules.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "command.h"
 #include "fmpatch.h"
 #include "inputs.h"
+#include "judgement.h"
 #include "progress.h"
 #include "report.h"
 #include "spool.h"
@@ -24,6 +25,7 @@ typedef struct verify_args {
     const char *base, *minisig;
     opt_number threads;
     trust_args trust;
+    judgement_args judgement;
 } verify_args;
 
 static const opt_entry options[] = {
@@ -39,6 +41,7 @@ static const opt_entry options[] = {
      .arg = "FILE",
      .hint = HINT_FILE,
      .help = "check this minisign signature of the whole file, by a key of -P, -p or the keyring"},
+    OPT_JUDGEMENT(verify_args, judgement),
     OPT_TRUST(verify_args, trust),
     {.name = "threads",
      .kind = OPT_NUMBER,
@@ -56,6 +59,7 @@ typedef struct verify_work {
     trust trust;
     input_patch in;
     fmp_verdict verdict;
+    judgement judgement;
     fmp_store *base;
     bool has_minisig;
     fmp_public_key minisig_key;
@@ -66,6 +70,7 @@ static void release(verify_work *w)
 {
     fmp_store_close(w->base);
     inputs_close_patch(&w->in);
+    judgement_close(&w->judgement);
     trust_close(&w->trust);
     free(w);
 }
@@ -131,6 +136,7 @@ static void print_text(const verify_work *w, const verify_args *args)
         printf("%s: signed comment of %s: %s\n", shown, number, comment);
         free(comment);
     }
+    judgement_print(&w->judgement, shown);
     free(sentence);
     free(shown);
 }
@@ -157,6 +163,7 @@ static void print_json(const verify_work *w, const verify_args *args)
     } else {
         report_json_member(&j, "minisig", json_null());
     }
+    report_json_member(&j, "policy", judgement_json(&w->judgement, &args->judgement));
     report_json_end(&j);
 }
 
@@ -186,26 +193,46 @@ static int check_patch(verify_work *w, const verify_args *args, const char *oper
     return FMP_OK;
 }
 
+/* Decodes and judges; what was found is printed also when the policy is broken. */
+static int check_content(verify_work *w, const verify_args *args)
+{
+    const unsigned n_threads = (unsigned)args->threads.value;
+    fmp_error err;
+    char *shown;
+    int status;
+    const fmp_status st =
+        fmp_verify(w->in.patch, w->base, n_threads, progress_start(&args->common, "verify"), &err);
+
+    progress_end();
+    if (st)
+        return report_error(&args->common, &err);
+    status = judgement_run(&w->judgement, &args->judgement, &args->common, w->in.patch, w->base,
+                           w->trust.ring, n_threads);
+    if (!status)
+        status = judgement_write(&w->judgement, &args->judgement, w->in.shown);
+    if (status)
+        return status;
+    if (args->common.json)
+        print_json(w, args);
+    else
+        print_text(w, args);
+    shown = text_escape(w->in.shown, strlen(w->in.shown));
+    status = judgement_verdict(&w->judgement, shown);
+    free(shown);
+    return status;
+}
+
 static int verify(const verify_args *args, const char *operand)
 {
     verify_work *w = text_alloc(sizeof *w);
     int status = trust_open(&w->trust, &args->trust, &args->common);
-    fmp_error err;
-    fmp_status st;
 
     if (!status)
+        status = judgement_open(&w->judgement, &args->judgement, &args->common);
+    if (!status)
         status = check_patch(w, args, operand);
-    if (!status) {
-        st = fmp_verify(w->in.patch, w->base, (unsigned)args->threads.value,
-                        progress_start(&args->common, "verify"), &err);
-        progress_end();
-        if (st)
-            status = report_error(&args->common, &err);
-        else if (args->common.json)
-            print_json(w, args);
-        else
-            print_text(w, args);
-    }
+    if (!status)
+        status = check_content(w, args);
     release(w);
     return status;
 }
@@ -218,7 +245,13 @@ static int run(const command *self, int argc, char **argv)
     int status = FMP_OK;
     const opt_outcome outcome = opts_parse(self, argc, argv, &args, &operands, &n);
 
-    if (outcome == OPTS_RUN)
+    if (outcome == OPTS_RUN && args.judgement.reset)
+        status = n || args.judgement.policy
+                     ? report_usage("verify: --reset-lineage takes no PATCH and no --policy")
+                     : judgement_reset(&args.judgement, &args.common);
+    else if (outcome == OPTS_RUN && !n)
+        status = report_usage("verify: missing operand; usage: fmpatch verify PATCH");
+    else if (outcome == OPTS_RUN)
         status = verify(&args, operands[0]);
     else if (outcome == OPTS_BAD)
         status = fmp_exit_status(FMP_EUSAGE);
@@ -232,7 +265,7 @@ const command cmd_verify = {
     .summary = "check that PATCH is whole, who signed it, and what it fits",
     .notes = "A PATCH '-' is read from standard input.  " TRUST_NOTES,
     .options = options,
-    .min_operands = 1,
+    .min_operands = 0,
     .max_operands = 1,
     .run = run,
 };

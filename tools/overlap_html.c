@@ -156,7 +156,10 @@ static void bars(FILE *f, const overlap_view *v, const overlap_combination *list
         names[n] = text_format(
             "%s %s", count_members(list[n].members) > 1 ? "patches" : "only patch", members);
         text_group(list[n].n, values[n]);
-        bar[n] = (svg_bar){.name = names[n], .value = values[n], .size = (double)list[n].n};
+        bar[n] = (svg_bar){.name = names[n],
+                           .value = values[n],
+                           .size = (double)list[n].n,
+                           .marked = count_members(list[n].members) > 1};
         free(members);
     }
     svg_bars_draw(f, &head, bar, n);
@@ -334,7 +337,7 @@ static void pair_table(FILE *f, const overlap_view *v)
             text_group(p->shared, shared);
             text_group(p->either, either);
             snprintf(jaccard, sizeof jaccard, "%.4f",
-                     p->either ? (double)p->shared / (double)p->either : 1);
+                     p->either ? (double)p->shared / (double)p->either : 0);
             text_group(p->conflicts, conflicts);
             text_percent(p->conflicts, p->shared, percent);
             html_table_row(f, columns, cells, 6);
@@ -366,7 +369,7 @@ static void place_heat(FILE *f, const overlap_view *v, bool conflicts, const svg
                        const char *caption)
 {
     grid_entry *entries = text_alloc(v->n_places * sizeof *entries);
-    svg_heat h = {.by_log = true, .row_word = "layer ", .unit = "elements"};
+    svg_heat h = {.by_log = !conflicts, .row_word = "layer ", .unit = "elements"};
     grid g;
 
     for (size_t i = 0; i < v->n_places; i++) {

@@ -45,6 +45,8 @@ typedef struct overlap_view {
 } overlap_view;
 
 void overlap_html_write(html_page *page, const overlap_view *v);
+/* The page of what fmp_overlap_new() counted of patches of these names. */
+void overlap_html_of(html_page *page, const fmp_overlap *o, const char *const *names, size_t n);
 
 /* The patches in an order in which those that share much stand together: average linkage on the
  * Jaccard index (Sokal & Michener 1958).  `order` has room for n numbers. */

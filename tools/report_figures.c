@@ -347,7 +347,10 @@ static void size_bars(FILE *f, const size_row *rows, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         values[i] = size_text(rows[i].size, rows[0].size);
-        bars[i] = (svg_bar){.name = rows[i].name, .value = values[i], .size = (double)rows[i].size};
+        bars[i] = (svg_bar){.name = rows[i].name,
+                            .value = values[i],
+                            .size = (double)rows[i].size,
+                            .marked = i == 0};
     }
     svg_bars_draw(f, &head, bars, n);
     for (size_t i = 0; i < n; i++)

@@ -204,7 +204,7 @@ void svg_bars_draw(FILE *f, const svg_head *head, const svg_bar *bars, size_t n)
         fprintf(f,
                 "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\" "
                 "class=\"s%d\"/>\n",
-                left, y, width, BAR_HEIGHT, i ? 2 : 1);
+                left, y, width, BAR_HEIGHT, bars[i].marked ? 1 : 2);
         svg_label(f, left + width + 8, y + 15, "", bars[i].value, 0);
     }
     fprintf(f, "<path d=\"M%.1f 0V%.1f\" class=\"axis\"/>\n", left, (double)n * BAR_STEP + 4);

@@ -63,9 +63,9 @@ typedef struct svg_bar {
     const char *name;
     const char *value; /* as it is to be read */
     double size;
+    bool marked; /* stands out */
 } svg_bar;
 
-/* The first one stands out. */
 void svg_bars_draw(FILE *f, const svg_head *head, const svg_bar *bars, size_t n);
 
 /* ---- sets that meet ---------------------------------------------------------------------------

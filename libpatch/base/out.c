@@ -282,21 +282,6 @@ void fmp_out_discard(fmp_out *o)
     forget(o);
 }
 
-fmp_status fmp_file_write(const char *path, const void *data, size_t len, bool replace,
-                          fmp_error *err)
-{
-    fmp_out out = {0};
-    fmp_status st = fmp_out_open(&out, path, len, replace, 0666, err);
-
-    if (!st)
-        st = fmp_out_write(&out, 0, data, len, err);
-    if (st) {
-        fmp_out_discard(&out);
-        return st;
-    }
-    return fmp_out_commit(&out, replace, err);
-}
-
 /* ---- a directory ------------------------------------------------------------------------------
  */
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,7 +33,8 @@ fmp_status fmp_access_private(const fmp_file *f, fmp_error *err)
 }
 
 /* What is trusted, or revoked, must not be anybody else's to change. */
-static fmp_status check_guarded(int fd, mode_t want, const char *path, fmp_error *err)
+static fmp_status check_guarded(int fd, mode_t want, const char *path, const char *what,
+                                fmp_error *err)
 {
     struct stat sb;
 
@@ -43,26 +45,26 @@ static fmp_status check_guarded(int fd, mode_t want, const char *path, fmp_error
                         want == S_IFDIR ? "directory" : "regular file");
     if (sb.st_uid != 0 && sb.st_uid != geteuid())
         return fmp_fail(err, FMP_EAUTH, FMP_NO_OFFSET,
-                        "%s: belongs to user %lu; a keyring must be root's or your own", path,
-                        (unsigned long)sb.st_uid);
+                        "%s: belongs to user %lu; %s must be root's or your own", path,
+                        (unsigned long)sb.st_uid, what);
     if (sb.st_mode & (S_IWGRP | S_IWOTH))
         return fmp_fail(err, FMP_EAUTH, FMP_NO_OFFSET,
-                        "%s: mode %04o lets others change a keyring, expected no write permission "
-                        "for group or others",
-                        path, (unsigned)(sb.st_mode & 07777));
+                        "%s: mode %04o lets others change %s, expected no write permission for "
+                        "group or others",
+                        path, (unsigned)(sb.st_mode & 07777), what);
     return FMP_OK;
 }
 
 /* O_NOFOLLOW reports a link as ELOOP or, with O_DIRECTORY, as ENOTDIR: ask which it was. */
 static fmp_status open_failed(int dir_fd, const char *name, int why, const char *path,
-                              fmp_error *err)
+                              const char *what, fmp_error *err)
 {
     struct stat sb;
 
     if ((why == ELOOP || why == ENOTDIR) && !fstatat(dir_fd, name, &sb, AT_SYMLINK_NOFOLLOW) &&
         S_ISLNK(sb.st_mode))
         return fmp_fail(err, FMP_EAUTH, FMP_NO_OFFSET,
-                        "%s: is a symbolic link, which a keyring may not hold", path);
+                        "%s: is a symbolic link, which %s may not hold", path, what);
     return fmp_fail_errno(err, why, "%s", path);
 }
 
@@ -83,26 +85,26 @@ static char *join(const fmp_keydir *parent, const char *name)
 }
 
 fmp_status fmp_keydir_open(fmp_keydir *d, const fmp_keydir *parent, const char *name,
-                           bool *ret_missing, fmp_error *err)
+                           const char *what, bool *ret_missing, fmp_error *err)
 {
     const int at = parent ? parent->fd : AT_FDCWD;
     fmp_status st;
 
-    *d = (fmp_keydir){.path = join(parent, name)};
+    *d = (fmp_keydir){.path = join(parent, name), .what = what};
     if (!d->path)
         return fmp_fail(err, FMP_ENOMEM, FMP_NO_OFFSET, "%s: out of memory", name);
     d->fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (d->fd < 0) {
         const int why = errno;
 
-        st = ret_missing && why == ENOENT ? FMP_OK : open_failed(at, name, why, d->path, err);
+        st = ret_missing && why == ENOENT ? FMP_OK : open_failed(at, name, why, d->path, what, err);
         if (!st)
             *ret_missing = true;
         fmp_keydir_close(d);
         return st;
     }
     d->open = true;
-    st = check_guarded(d->fd, S_IFDIR, d->path, err);
+    st = check_guarded(d->fd, S_IFDIR, d->path, what, err);
     if (st)
         fmp_keydir_close(d);
     else if (ret_missing)
@@ -195,8 +197,8 @@ void fmp_keydir_free_names(char **names, size_t n)
 }
 
 /* Reads to the end of the file, at most `cap` bytes. */
-static fmp_status read_all(int fd, char *buf, size_t cap, const char *path, size_t *ret_len,
-                           fmp_error *err)
+static fmp_status read_all(int fd, char *buf, size_t cap, const char *path, const char *what,
+                           size_t *ret_len, fmp_error *err)
 {
     size_t len = 0;
     char beyond;
@@ -212,7 +214,7 @@ static fmp_status read_all(int fd, char *buf, size_t cap, const char *path, size
             break;
         if (len == cap)
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
-                            "%s: more than %zu bytes, which is no key file", path, cap);
+                            "%s: more than %zu bytes, which is too much for %s", path, cap, what);
         len += (size_t)n;
     }
     *ret_len = len;
@@ -230,15 +232,49 @@ fmp_status fmp_keydir_read(const fmp_keydir *d, const char *name, char *buf, siz
         return fmp_fail(err, FMP_ENOMEM, FMP_NO_OFFSET, "%s: out of memory", name);
     fd = openat(d->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0) {
-        st = open_failed(d->fd, name, errno, path, err);
+        st = open_failed(d->fd, name, errno, path, d->what, err);
         goto out;
     }
-    st = check_guarded(fd, S_IFREG, path, err);
+    st = check_guarded(fd, S_IFREG, path, d->what, err);
     if (!st)
-        st = read_all(fd, buf, cap, path, ret_len, err);
+        st = read_all(fd, buf, cap, path, d->what, ret_len, err);
     close(fd);
 
 out:
     fmp_free(path);
     return st;
+}
+
+fmp_status fmp_keydir_lock(const fmp_keydir *d, const char *name, int *ret_fd, fmp_error *err)
+{
+    char *path = join(d, name);
+    fmp_status st = FMP_OK;
+    int fd;
+
+    if (!path)
+        return fmp_fail(err, FMP_ENOMEM, FMP_NO_OFFSET, "%s: out of memory", name);
+    fd = openat(d->fd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+                0600);
+    if (fd < 0) {
+        st = open_failed(d->fd, name, errno, path, d->what, err);
+        goto out;
+    }
+    st = check_guarded(fd, S_IFREG, path, d->what, err);
+    while (!st && flock(fd, LOCK_EX)) {
+        if (errno != EINTR)
+            st = fmp_fail_errno(err, errno, "%s: cannot lock", path);
+    }
+    if (st)
+        close(fd);
+    else
+        *ret_fd = fd;
+
+out:
+    fmp_free(path);
+    return st;
+}
+
+void fmp_keydir_unlock(int fd)
+{
+    close(fd);
 }

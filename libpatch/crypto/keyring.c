@@ -13,6 +13,7 @@
 #include "crypto/text.h"
 
 #define SUFFIX       ".pub"
+#define WHAT         "a keyring"
 #define NAME_MAX_LEN 255
 
 typedef struct ring_entry {
@@ -157,7 +158,7 @@ static fmp_status add_list(fmp_keyring *ring, const fmp_keydir *top, const char 
     char **files = NULL;
     size_t n = 0;
     bool missing = false;
-    fmp_status st = fmp_keydir_open(&d, top, list, &missing, err);
+    fmp_status st = fmp_keydir_open(&d, top, list, WHAT, &missing, err);
 
     if (st || missing)
         return st;
@@ -173,7 +174,7 @@ fmp_status fmp_keyring_add_dir(fmp_keyring *ring, const char *dir, fmp_error *er
 {
     fmp_keydir top = {0};
     fmp_keyring more = {0}; /* merged only when all of it is right */
-    fmp_status st = fmp_keydir_open(&top, NULL, dir, NULL, err);
+    fmp_status st = fmp_keydir_open(&top, NULL, dir, WHAT, NULL, err);
 
     if (st)
         return st;

@@ -21,7 +21,8 @@ static inline void fuzz_dir_remove(void)
                                         "input.fmp",          "base.safetensors",
                                         "target.safetensors", "out.safetensors",
                                         "input.data",         "labels.data",
-                                        "vocab.txt"};
+                                        "vocab.txt",          "policy.json",
+                                        "record.json",        "record.json.lock"};
     char path[160];
 
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {

@@ -278,7 +278,8 @@ static void bars_of_anything(void **state)
     (void)state;
     make_hostile();
     for (unsigned i = 0; i < 4; i++) {
-        const svg_bar bars[] = {{hostile, "1 kB", i == 3 ? 1e300 : 0}, {"b", "2", i == 2 ? 5 : 0}};
+        const svg_bar bars[] = {{hostile, "1 kB", i == 3 ? 1e300 : 0, true},
+                                {"b", "2", i == 2 ? 5 : 0, false}};
         char *data = NULL;
         size_t len;
         FILE *f = open_memstream(&data, &len);

@@ -2,7 +2,7 @@
  * fmp_measure() against a model of itself that knows no blocks: pairs made up at random, measured
  * element by element from their bytes.  What is told without the base is held to what is true.
  */
-#include "any_support.h"
+#include "random_models.h"
 
 #include <math.h>
 

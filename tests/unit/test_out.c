@@ -34,8 +34,8 @@ static int enter(void **state)
 static int leave(void **state)
 {
     static const char *const made[] = {
-        "a",     "link", "fifo", "kept", "out/sub/deep/c", "out/sub/deep", "out/sub/b", "out/sub",
-        "out/a", "out",  "old",  "b"};
+        "a",       "link",  "fifo", "kept", "out/sub/deep/c", "out/sub/deep", "out/sub/b",
+        "out/sub", "out/a", "out",  "old"};
 
     for (size_t i = 0; i < sizeof made / sizeof *made; i++)
         (void)remove(made[i]);
@@ -200,33 +200,6 @@ static void replacing_is_whole(void **state)
     assert_status(fmp_out_commit(&o, true, &err), FMP_OK, &err);
     assert_content("a", "new");
     assert_int_equal(count_names(), 1);
-}
-
-static void small_file_is_written_at_once(void **state)
-{
-    fmp_status st = FMP_ENOMEM;
-    fmp_error err;
-    long k = 0;
-
-    (void)state;
-    assert_status(fmp_file_write("a", "old", 3, false, &err), FMP_OK, &err);
-    assert_status(fmp_file_write("a", "new", 3, false, &err), FMP_EUSAGE, &err);
-    assert_string_equal(err.text, "a: exists");
-    assert_content("a", "old");
-    for (; st; k++) {
-        fmp_alloc_fail_at(k);
-        st = fmp_file_write("b", "", 0, false, &err);
-        fmp_alloc_fail_at(-1);
-        if (st)
-            assert_status(st, FMP_ENOMEM, &err);
-        assert_int_equal(count_names(), st ? 1 : 2);
-    }
-    assert_true(k > 1);
-    assert_content("b", "");
-    assert_status(fmp_file_write("a", "new", 3, true, &err), FMP_OK, &err);
-    assert_content("a", "new");
-    assert_int_equal(count_names(), 2);
-    assert_status(fmp_file_write("none/a", "x", 1, false, &err), FMP_EIO, &err);
 }
 
 static void link_is_replaced_never_followed(void **state)
@@ -531,7 +504,6 @@ int main(void)
         in_dir(size_hint_never_changes_the_size),
         in_dir(what_exists_is_safe),
         in_dir(replacing_is_whole),
-        in_dir(small_file_is_written_at_once),
         in_dir(link_is_replaced_never_followed),
         in_dir(late_arrival_is_kept),
         in_dir(full_disk_shows_at_opening),

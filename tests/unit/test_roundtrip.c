@@ -2,41 +2,11 @@
  * The promise of the program, for models made up at random: apply(base, create(base, target)) is
  * the target byte for byte, and revert() gives the base back wherever the patch says that it can.
  */
-#include "any_support.h"
+#include "random_models.h"
 
 enum { N_CASES = 400 };
 
 static unsigned seen_state[8], seen_reversible, seen_irreversible;
-
-/* ---- making up models -------------------------------------------------------------------------
- */
-
-static void put_side(const char *dir, const char *name, unsigned seed, size_t len)
-{
-    char path[100];
-    uint8_t *data = malloc(len + 1);
-
-    assert_non_null(data);
-    for (size_t i = 0; i < len; i++)
-        data[i] = (uint8_t)(i * seed >> 3);
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    put_file(path, data, len);
-    free(data);
-}
-
-/* As one file, or as a directory of shards with files beside them. */
-static const char *put_any(const model *m, const char *name, bool target)
-{
-    if (roll(2)) {
-        put_model(m, name, roll(4) == 0);
-        return name;
-    }
-    put_shards(m, name, 1 + roll(3));
-    put_side(name, "same.json", 5, 3000);
-    put_side(name, "changed.json", target ? 7 : 9, target ? 100 : 200);
-    put_side(name, target ? "added.txt" : "removed.txt", 3, roll(2) ? 0 : 77);
-    return name;
-}
 
 /* ---- one pair ---------------------------------------------------------------------------------
  */
@@ -163,8 +133,8 @@ static void check_case(unsigned seed)
     rng_seed(seed);
     any_base(&base);
     any_target(&base, &target, 1);
-    put_any(&base, "base", false);
-    put_any(&target, "target", true);
+    put_any(&base, "base", 0);
+    put_any(&target, "target", 1);
     o.level = 1 + (int)roll(5);
     o.reversible = roll(2);
     o.set_values = !o.reversible && roll(4) == 0;

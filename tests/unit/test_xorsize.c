@@ -2,7 +2,7 @@
  * fmp_xor_size() against the same thing done by hand: the bytes of two models, XORed and compressed
  * piece by piece, for pairs made up at random; and fmp_xor_size() where memory or the base fails.
  */
-#include "any_support.h"
+#include "random_models.h"
 
 #include "base/alloc.h"
 #include "base/zframe.h"

@@ -1,9 +1,9 @@
 /*
- * Pairs of models made up at random: any dtype, any class of shape, every kind of change, so that
- * a patch between the two has rows of every state.
+ * Models made up at random, and random changes of them: of every dtype, with tensors that come and
+ * go, grow, are renamed, reshaped and tied.
  */
-#ifndef FMP_TESTS_ANY_SUPPORT_H
-#define FMP_TESTS_ANY_SUPPORT_H
+#ifndef FMP_TESTS_RANDOM_MODELS_H
+#define FMP_TESTS_RANDOM_MODELS_H
 
 #include "model_support.h"
 
@@ -178,6 +178,38 @@ static inline void any_base(model *m)
         any_tensor(m, i);
     if (roll(4) == 0)
         add_tied(m, 99);
+}
+
+static inline void put_side(const char *dir, const char *name, unsigned seed, size_t len)
+{
+    char path[100];
+    uint8_t *data = malloc(len + 1);
+
+    assert_non_null(data);
+    for (size_t i = 0; i < len; i++)
+        data[i] = (uint8_t)(i * seed >> 3);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    put_file(path, data, len);
+    free(data);
+}
+
+/* As one file, or as a directory of shards with files beside them: some that stay, some that change
+ * from step to step, some that come and go. */
+static inline const char *put_any(const model *m, const char *name, unsigned step)
+{
+    char own[40];
+
+    if (roll(2)) {
+        put_model(m, name, roll(4) == 0);
+        return name;
+    }
+    put_shards(m, name, 1 + roll(3));
+    put_side(name, "same.json", 5, 3000);
+    put_side(name, "changed.json", 9 + 2 * step, step ? 100 : 200);
+    put_side(name, step < 2 ? "early.json" : "late.json", 3, 50);
+    snprintf(own, sizeof own, "only.%u.txt", step);
+    put_side(name, own, 3, roll(2) ? 0 : 77);
+    return name;
 }
 
 #endif
