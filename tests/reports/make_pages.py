@@ -242,6 +242,21 @@ def make_signed(maker):
     maker.page("revoked", "inspect", "signed.fmp", "--keyring", "ring", shown=["signed by a revoked key"])
 
 
+def make_family(maker):
+    """Tasks of one base, three of them signed: what they share, and what is made from them."""
+    tasks = []
+    for k in range(5):
+        write(maker.path("member.safetensors"), model(True, 5 * k + 1))
+        tasks.append(f"member-{k}.fmp")
+        sign = ["--sign", "alice.key"] if k < 3 else []
+        maker.run("create", "-q", "base.safetensors", "member.safetensors", "-o", tasks[-1], "-f", *sign)
+    maker.page("overlap-family", "overlap", *tasks, shown=["5 member-4.fmp", "exactly the patches"])
+    maker.run("merge", "-q", "base.safetensors", *tasks, "-o", "merged.fmp", "-f", "--method", "ties", "--integers",
+              "first")
+    maker.page("merged", "inspect", "merged.fmp", "--base", "base.safetensors",
+               shown=["made from", "unsigned", "as this patch says", "merge"])
+
+
 def make_small(maker):
     """Nothing, next to nothing, and a file that is no model."""
     write(maker.path("empty.safetensors"), [])
@@ -264,6 +279,7 @@ def make_many(maker, n):
     write(maker.path("many-b.safetensors"), mixture(n, True))
     maker.run("create", "-q", "many-a.safetensors", "many-b.safetensors", "-o", "many.fmp", "-f")
     maker.page("many", "inspect", "many.fmp", "--base", "many-a.safetensors")
+    maker.page("overlap-twice", "overlap", "many.fmp", "many.fmp")
     for name in ("many-a.safetensors", "many-b.safetensors", "many.fmp"):
         os.remove(maker.path(name))
 
@@ -280,6 +296,7 @@ def main():
     make_hostile(maker)
     make_poisoned(maker)
     make_signed(maker)
+    make_family(maker)
     make_small(maker)
     make_many(maker, args.many)
     print(f"{maker.passed} passed, {maker.failed} failed")
