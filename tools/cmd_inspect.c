@@ -11,8 +11,10 @@
 #include "command.h"
 #include "fmpatch.h"
 #include "inputs.h"
+#include "page_out.h"
 #include "progress.h"
 #include "report.h"
+#include "report_html.h"
 #include "summary.h"
 #include "textutil.h"
 #include "trust.h"
@@ -21,6 +23,8 @@ typedef struct inspect_args {
     common_args common;
     bool tensors;
     const char *names;
+    const char *html, *base, *keyring;
+    bool force;
     opt_number threads;
 } inspect_args;
 
@@ -34,6 +38,24 @@ static const opt_entry options[] = {
      .offset = offsetof(inspect_args, names),
      .arg = "GLOB",
      .help = "list the tensors whose names match"},
+    {.name = "html",
+     .kind = OPT_TEXT,
+     .offset = offsetof(inspect_args, html),
+     .arg = "FILE",
+     .hint = HINT_FILE,
+     .help = "write a page with pictures to FILE (-: standard output) instead"},
+    {.name = "base",
+     .kind = OPT_TEXT,
+     .offset = offsetof(inspect_args, base),
+     .arg = "BASE",
+     .hint = HINT_FILE,
+     .help = "with --html: also measure against the base how far values move"},
+    OPT_KEYRING(inspect_args, keyring),
+    {.name = "force",
+     .letter = 'f',
+     .kind = OPT_FLAG,
+     .offset = offsetof(inspect_args, force),
+     .help = "with --html: replace FILE when it exists"},
     {.name = "threads",
      .kind = OPT_NUMBER,
      .offset = offsetof(inspect_args, threads),
@@ -319,6 +341,8 @@ static void print_json(const inspect_args *args, const input_patch *in)
 
     report_json_begin(&j, "inspect");
     report_json_member(&j, "patch", report_json_text(in->shown));
+    if (args->html)
+        report_json_member(&j, "html", report_json_text(args->html));
     report_json_member(&j, "version", json_integer(s.version));
     report_json_member(&j, "id", report_json_hex(s.id, sizeof s.id));
     report_json_member(&j, "bytes", report_json_number(s.file_size));
@@ -338,15 +362,68 @@ static void print_json(const inspect_args *args, const input_patch *in)
     report_json_end(&j);
 }
 
+/* ---- a page -----------------------------------------------------------------------------------
+ */
+
+static int check_html_args(const inspect_args *args, const char *operand)
+{
+    if (!args->html)
+        return args->base || args->keyring || args->force
+                   ? report_usage("--base, --keyring and --force need --html")
+                   : FMP_OK;
+    if (args->tensors || args->names)
+        return report_usage("--html excludes --tensors and --names");
+    return page_check(args->html, args->force, &args->common,
+                      (const char *const[]){operand, args->base}, 2);
+}
+
+static int make_page(const inspect_args *args, const input_patch *in, const fmp_store *base,
+                     const trust *t, html_page *page)
+{
+    report_view view;
+    fmp_error err;
+    const fmp_status st = report_view_take(&view, in, base, t, (unsigned)args->threads.value,
+                                           progress_start(&args->common, "inspect"), &err);
+
+    progress_end();
+    if (st)
+        return report_error(&args->common, &err);
+    report_html_write(page, &view);
+    report_view_release(&view);
+    return FMP_OK;
+}
+
+static int write_html(const inspect_args *args, const input_patch *in)
+{
+    const trust_args whom = {.keyring = args->keyring};
+    fmp_store *base = NULL;
+    html_page page = {0};
+    trust t = {0};
+    int status = trust_open(&t, &whom, &args->common);
+
+    if (!status && args->base)
+        status = inputs_open_store(&base, args->base, in->patch, INPUT_BASE, &args->common);
+    if (!status)
+        status = make_page(args, in, base, &t, &page);
+    if (!status)
+        status = page_put(args->html, &page, args->force, &args->common);
+    html_page_release(&page);
+    fmp_store_close(base);
+    trust_close(&t);
+    return status;
+}
+
 /* ---- the work ---------------------------------------------------------------------------------
  */
 
 static int inspect(inspect_args *args, const char *operand)
 {
     input_patch in = {0};
-    int status = inputs_open_patch(&in, operand, &args->common);
+    int status = check_html_args(args, operand);
     fmp_error err;
 
+    if (!status)
+        status = inputs_open_patch(&in, operand, &args->common);
     args->tensors |= args->names != NULL;
     if (!status && args->tensors) {
         const fmp_status st = fmp_patch_scan(in.patch, (unsigned)args->threads.value,
@@ -356,9 +433,11 @@ static int inspect(inspect_args *args, const char *operand)
         if (st)
             status = report_error(&args->common, &err);
     }
+    if (!status && args->html)
+        status = write_html(args, &in);
     if (!status && args->common.json) {
         print_json(args, &in);
-    } else if (!status) {
+    } else if (!status && !args->html) {
         print_facts(&in);
         print_manifest(in.patch);
         print_files(in.patch);

@@ -11,6 +11,8 @@
 #include "command.h"
 #include "fmpatch.h"
 #include "inputs.h"
+#include "overlap_html.h"
+#include "page_out.h"
 #include "progress.h"
 #include "report.h"
 #include "summary.h"
@@ -22,6 +24,8 @@ typedef struct overlap_args {
     trust_args trust;
     unsigned by;
     bool shapes_only;
+    const char *html;
+    bool force;
     opt_number threads;
 } overlap_args;
 
@@ -46,6 +50,17 @@ static const opt_entry overlap_options[] = {
      .words = "pair tensor layer set",
      .help = "count for each pair of patches, each tensor, each layer, or each set of patches that "
              "change a weight together"},
+    {.name = "html",
+     .kind = OPT_TEXT,
+     .offset = offsetof(overlap_args, html),
+     .arg = "FILE",
+     .hint = HINT_FILE,
+     .help = "write a page with pictures to FILE (-: standard output) instead"},
+    {.name = "force",
+     .letter = 'f',
+     .kind = OPT_FLAG,
+     .offset = offsetof(overlap_args, force),
+     .help = "with --html: replace FILE when it exists"},
     OPT_SHAPES_ONLY,
     OPT_TRUST(overlap_args, trust),
     OPT_THREADS,
@@ -112,9 +127,22 @@ static int count(overlap_work *w, const overlap_args *args)
     return st ? report_error(&args->common, &err) : FMP_OK;
 }
 
+static int check_html_args(const overlap_args *args, char **operands, size_t n)
+{
+    if (!args->html)
+        return args->force ? report_usage("--force needs --html") : FMP_OK;
+    if (args->by)
+        return report_usage("--html excludes --by");
+    return page_check(args->html, args->force, &args->common, (const char *const *)operands, n);
+}
+
 static int prepare(overlap_work *w, const overlap_args *args, char **operands, size_t n)
 {
-    int status = trust_open(&w->trust, &args->trust, &args->common);
+    int status = check_html_args(args, operands, n);
+
+    if (status)
+        return status;
+    status = trust_open(&w->trust, &args->trust, &args->common);
 
     if (!status)
         status = open_patches(w, args, operands, n);
@@ -357,11 +385,13 @@ static void put_tensors_json(const overlap_work *w, report_json *j)
     report_json_array_end(j);
 }
 
-static void print_json(const overlap_work *w)
+static void print_json(const overlap_work *w, const char *html)
 {
     report_json j;
 
     report_json_begin(&j, "overlap");
+    if (html)
+        report_json_member(&j, "html", report_json_text(html));
     put_patches_json(w, &j);
     report_json_array(&j, "pairs");
     for (size_t a = 0; a < w->n; a++) {
@@ -381,10 +411,29 @@ static void print_json(const overlap_work *w)
     report_json_end(&j);
 }
 
+static int write_html(const overlap_work *w, const overlap_args *args)
+{
+    const char **names = text_alloc(w->n * sizeof *names);
+    html_page page;
+    int status;
+
+    for (size_t i = 0; i < w->n; i++)
+        names[i] = w->in[i].shown;
+    overlap_html_of(&page, w->overlap, names, w->n);
+    status = page_put(args->html, &page, args->force, &args->common);
+    html_page_release(&page);
+    free(names);
+    return status;
+}
+
 static int show_overlap(overlap_work *w, const overlap_args *args)
 {
+    const int status = args->html ? write_html(w, args) : FMP_OK;
+
+    if (status || (args->html && !args->common.json))
+        return status;
     if (args->common.json)
-        print_json(w);
+        print_json(w, args->html);
     else if (args->by == BY_TENSOR)
         print_tensors(w);
     else if (args->by == BY_LAYER)

@@ -90,8 +90,7 @@ size_t text_utf8(const char *s, size_t len, uint32_t *ret)
     return n;
 }
 
-/* Controls, and what makes a terminal show text in another order than it has. */
-static bool is_harmful(uint32_t c)
+bool text_is_harmful(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
            (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff ||
@@ -111,9 +110,9 @@ char *text_escape(const char *s, size_t len)
             at += (size_t)snprintf(out + at, 11, "\\x%02x", (unsigned char)s[i]);
         else if (c == '\n' || c == '\t' || c == '\\')
             at += (size_t)snprintf(out + at, 11, "\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : '\\');
-        else if (is_harmful(c) && c < 0x80)
+        else if (text_is_harmful(c) && c < 0x80)
             at += (size_t)snprintf(out + at, 11, "\\x%02" PRIx32, c);
-        else if (is_harmful(c))
+        else if (text_is_harmful(c))
             at += (size_t)snprintf(out + at, 11, "\\u{%" PRIx32 "}", c);
         else {
             memcpy(out + at, s + i, n);

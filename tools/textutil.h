@@ -27,6 +27,9 @@ char *text_escape(const char *s, size_t len);
 /* The length of the valid UTF-8 character at `s`, 0 when there is none.  *ret gets its number. */
 size_t text_utf8(const char *s, size_t len, uint32_t *ret);
 
+/* Controls, and what makes text show in another order than it has. */
+bool text_is_harmful(uint32_t c);
+
 /* How many columns of a terminal an escaped text takes, near enough: its characters. */
 size_t text_columns(const char *s);
 

@@ -8,6 +8,8 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config libzstd-dev libsodium
 # What the tests take besides: a second compiler with sanitizers, and the tools we compare with.
 test_packages="$build_packages clang clang-format libclang-rt-14-dev libcmocka-dev scdoc minisign
     zstd binutils python3 python3-venv git bsdextrautils"
+# What opens the pages that the program writes: a browser, and a font for it.
+browser_packages="chromium fonts-dejavu-core"
 
 # Runs a command as root: as we are, or through sudo.
 as_root() {

@@ -1,62 +1,21 @@
 /*
- * Writes SVG by hand: few shapes, a title and a description for readers who do not see, colours
- * that follow the reader's light or dark theme.
+ * Pictures of training, as files of their own.
  */
 #include "fish/chart.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "grid.h"
+#include "svg.h"
 #include "textutil.h"
 
-static void put_text(FILE *f, const char *s)
+static bool close_file(FILE *f)
 {
-    for (; *s; s++) {
-        if (*s == '<')
-            fputs("&lt;", f);
-        else if (*s == '>')
-            fputs("&gt;", f);
-        else if (*s == '&')
-            fputs("&amp;", f);
-        else if (*s == '"')
-            fputs("&quot;", f);
-        else
-            fputc((unsigned char)*s < 0x20 ? ' ' : *s, f);
-    }
-}
+    const bool good = !ferror(f);
 
-static FILE *begin(const char *path, const char *title, int width, int height)
-{
-    FILE *f = fopen(path, "we");
-
-    if (!f)
-        return NULL;
-    fprintf(f,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
-            "height=\"%d\" role=\"img\" font-family=\"sans-serif\" font-size=\"12\">\n<title>",
-            width, height, width, height);
-    put_text(f, title);
-    fputs("</title>\n<style>:root{--ink:#222;--paper:#fff;--grid:#ddd;--a:#1668b8;--b:#c2571a}"
-          "@media(prefers-color-scheme:dark){:root{--ink:#ddd;--paper:#181818;--grid:#444;"
-          "--a:#6db3f2;--b:#f0985a}}text{fill:var(--ink)}</style>\n"
-          "<rect width=\"100%\" height=\"100%\" fill=\"var(--paper)\"/>\n",
-          f);
-    fprintf(f, "<text x=\"%d\" y=\"20\" text-anchor=\"middle\" font-size=\"14\">", width / 2);
-    put_text(f, title);
-    fputs("</text>\n", f);
-    return f;
-}
-
-static bool end(FILE *f)
-{
-    fputs("</svg>\n", f);
-    if (ferror(f)) {
-        fclose(f);
-        return false;
-    }
-    return !fclose(f);
+    return !fclose(f) && good;
 }
 
 /* ---- the curve --------------------------------------------------------------------------------
@@ -66,7 +25,7 @@ static bool end(FILE *f)
 #define H      360
 #define LEFT   56
 #define RIGHT  56
-#define TOP    36
+#define TOP    24
 #define BOTTOM 48
 
 static double x_at(double step, double last)
@@ -84,20 +43,18 @@ static void axes(FILE *f, double last, double top_loss, const char *metric)
     for (int i = 0; i <= 4; i++) {
         const double y = y_at(i, 4);
 
-        fprintf(f, "<path d=\"M%d %.1fH%d\" stroke=\"var(--grid)\"/>", LEFT, y, W - RIGHT);
-        fprintf(f, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.2f</text>", LEFT - 6, y + 4,
+        fprintf(f, "<path d=\"M%d %.1fH%d\" class=\"grid\"/>", LEFT, y, W - RIGHT);
+        fprintf(f, "<text x=\"%d\" y=\"%.1f\" class=\"e\">%.2f</text>", LEFT - 6, y + 4,
                 top_loss * i / 4);
         if (metric)
             fprintf(f, "<text x=\"%d\" y=\"%.1f\">%.2f</text>", W - RIGHT + 6, y + 4, i / 4.0);
-        fprintf(f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.0f</text>\n",
-                x_at(last * i / 4, last), H - BOTTOM + 18, last * i / 4);
+        fprintf(f, "<text x=\"%.1f\" y=\"%d\" class=\"m\">%.0f</text>\n", x_at(last * i / 4, last),
+                H - BOTTOM + 18, last * i / 4);
     }
-    fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">step</text>", W / 2, H - 8);
-    fprintf(f, "<text x=\"%d\" y=\"%d\" fill=\"var(--a)\" style=\"fill:var(--a)\">loss</text>",
-            LEFT, TOP - 6);
+    fprintf(f, "<text x=\"%d\" y=\"%d\" class=\"m\">step</text>", W / 2, H - 8);
+    fprintf(f, "<text x=\"%d\" y=\"%d\" style=\"fill:var(--s1)\">loss</text>", LEFT, TOP - 6);
     if (metric)
-        fprintf(f,
-                "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" style=\"fill:var(--b)\">%s</text>\n",
+        fprintf(f, "<text x=\"%d\" y=\"%d\" class=\"e\" style=\"fill:var(--s2)\">%s</text>\n",
                 W - RIGHT, TOP - 6, metric);
 }
 
@@ -106,7 +63,7 @@ static void loss_line(FILE *f, const chart_point *points, size_t n, double last,
 {
     double mean = points[0].loss;
 
-    fputs("<polyline fill=\"none\" stroke=\"var(--a)\" stroke-width=\"1.5\" points=\"", f);
+    fputs("<polyline fill=\"none\" stroke=\"var(--s1)\" stroke-width=\"1.5\" points=\"", f);
     for (size_t i = 0; i < n; i++) {
         if (!isnan(points[i].metric)) /* an evaluation: no loss of its own */
             continue;
@@ -121,141 +78,79 @@ static void loss_line(FILE *f, const chart_point *points, size_t n, double last,
 bool chart_curve(const char *path, const char *title, const chart_point *points, size_t n,
                  const char *metric)
 {
-    FILE *f = begin(path, title, W, H);
+    const svg_head head = {.id = "curve",
+                           .title = title,
+                           .desc = metric ? "Mean loss and a metric on the validation data by step"
+                                          : "Mean loss by step",
+                           .alone = true};
+    FILE *f = fopen(path, "we");
     double top = 0;
     double last;
 
     if (!f)
         return false;
-    if (!n)
-        return end(f);
+    svg_begin(f, &head, W, H);
+    if (!n) {
+        svg_end(f);
+        return close_file(f);
+    }
     for (size_t i = 0; i < n; i++)
         top = points[i].loss > top && isfinite(points[i].loss) ? points[i].loss : top;
     last = points[n - 1].step;
     axes(f, last, top, metric);
     loss_line(f, points, n, last, top);
-    fputs("<g fill=\"var(--b)\" stroke=\"var(--b)\">", f);
+    fputs("<g fill=\"var(--s2)\" stroke=\"var(--s2)\">", f);
     for (size_t i = 0; i < n; i++) {
         if (!isnan(points[i].metric))
             fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>%.4f</title></circle>",
                     x_at(points[i].step, last), y_at(points[i].metric, 1), points[i].metric);
     }
     fputs("</g>\n", f);
-    return end(f);
+    svg_end(f);
+    return close_file(f);
 }
 
 /* ---- the heat map -----------------------------------------------------------------------------
  */
 
-typedef struct heat {
-    char **rows, **columns;
-    size_t n_rows, n_columns;
-    uint64_t *n, *all; /* [rows][columns] of full capacity */
-    size_t cap;
-} heat;
-
-static size_t intern(char ***list, size_t *n, const char *word, size_t len)
+static void sum_up(grid *ret, const fish_mask *mask)
 {
-    for (size_t i = 0; i < *n; i++) {
-        if (strlen((*list)[i]) == len && !memcmp((*list)[i], word, len))
-            return i;
+    grid_entry *entries = text_alloc(mask->n_tensors * sizeof *entries);
+
+    for (uint32_t i = 0; i < mask->n_tensors; i++) {
+        const fish_mask_tensor *t = &mask->tensors[i];
+        const fmp_tensor_place place = fmp_tensor_role(t->name);
+
+        entries[i] = (grid_entry){.row = place.layer < 0 ? GRID_NONE : place.layer,
+                                  .column = (int32_t)place.role,
+                                  .part = t->n,
+                                  .whole = t->n_elements};
     }
-    *list = text_realloc(*list, (*n + 1) * sizeof **list);
-    (*list)[*n] = text_format("%.*s", (int)len, word);
-    return (*n)++;
-}
-
-/* "encoder.layer.3.output.dense.weight" lies in row "encoder.layer.3", column
- * "output.dense.weight": the row ends with the last part that is a number; names without one have
- * rows of their own. */
-static size_t split_name(const char *name)
-{
-    size_t at = 0;
-
-    for (const char *p = name; *p;) {
-        const size_t len = strcspn(p, ".");
-
-        if (strspn(p, "0123456789") == len && p[len])
-            at = (size_t)(p - name) + len;
-        p += len + (p[len] == '.');
-    }
-    return at;
-}
-
-static void heat_add(heat *h, const fish_mask_tensor *t)
-{
-    const size_t at = split_name(t->name);
-    const size_t row = intern(&h->rows, &h->n_rows, at ? t->name : "other", at ? at : 5);
-    const char *rest = at ? t->name + at + 1 : t->name;
-    const size_t column = intern(&h->columns, &h->n_columns, rest, strlen(rest));
-
-    h->n[row * h->cap + column] += t->n;
-    h->all[row * h->cap + column] += t->n_elements;
-}
-
-#define CELLS_TOP 250 /* below the slanted names of columns */
-
-static void heat_cells(FILE *f, const heat *h, double least)
-{
-    for (size_t r = 0; r < h->n_rows; r++) {
-        fprintf(f, "<text x=\"150\" y=\"%zu\" text-anchor=\"end\">", CELLS_TOP + r * 22 + 15);
-        put_text(f, h->rows[r]);
-        fputs("</text>", f);
-        for (size_t c = 0; c < h->n_columns; c++) {
-            const uint64_t all = h->all[r * h->cap + c];
-            const double share = all ? (double)h->n[r * h->cap + c] / (double)all : 0;
-            const double warm = share > 0 ? 1 - log(share) / log(least) : 0;
-
-            if (!all)
-                continue;
-            fprintf(f,
-                    "<rect x=\"%zu\" y=\"%zu\" width=\"20\" height=\"20\" stroke=\"var(--grid)\" "
-                    "fill=\"var(--b)\" fill-opacity=\"%.3f\"><title>",
-                    160 + c * 22, CELLS_TOP + r * 22, warm < 0.04 && share > 0 ? 0.04 : warm);
-            put_text(f, h->rows[r]);
-            fputs(" ", f);
-            put_text(f, h->columns[c]);
-            fprintf(f, ": %.3f%% of %llu</title></rect>", 100 * share, (unsigned long long)all);
-        }
-        fputc('\n', f);
-    }
-    fprintf(f,
-            "<text x=\"160\" y=\"%zu\">full colour: all; on a log scale down to 0.001%%</text>\n",
-            CELLS_TOP + h->n_rows * 22 + 20);
-    for (size_t c = 0; c < h->n_columns; c++) {
-        fprintf(f, "<text transform=\"translate(%zu %d) rotate(-60)\" font-size=\"10\">",
-                174 + c * 22, CELLS_TOP - 8);
-        put_text(f, h->columns[c]);
-        fputs("</text>\n", f);
-    }
+    grid_make(ret, entries, mask->n_tensors, (grid_limits){200, FMP_ROLE_COUNT, 2000},
+              grid_layer_name, grid_role_name);
+    free(entries);
 }
 
 bool chart_heat(const char *path, const char *title, const fish_mask *mask)
 {
-    heat h = {.cap = mask->n_tensors};
-    double least = 1e-5;
-    FILE *f;
-    bool good;
+    const svg_head head = {.id = "heat",
+                           .title = title,
+                           .desc = "Rows are layers, columns are roles of tensors; darker is more.",
+                           .alone = true};
+    FILE *f = fopen(path, "we");
+    svg_heat h = {.by_log = true, .row_word = "layer ", .unit = "weights"};
+    grid g;
 
-    h.n = text_alloc((size_t)h.cap * h.cap * sizeof *h.n + 8);
-    h.all = text_alloc((size_t)h.cap * h.cap * sizeof *h.all + 8);
-    memset(h.n, 0, (size_t)h.cap * h.cap * sizeof *h.n);
-    memset(h.all, 0, (size_t)h.cap * h.cap * sizeof *h.all);
-    for (uint32_t i = 0; i < mask->n_tensors; i++)
-        heat_add(&h, &mask->tensors[i]);
-    f = begin(path, title, (int)(h.n_columns * 22) + 280, (int)(h.n_rows * 22) + CELLS_TOP + 40);
-    good = f != NULL;
-    if (f) {
-        heat_cells(f, &h, least);
-        good = end(f);
-    }
-    for (size_t i = 0; i < h.n_rows; i++)
-        free(h.rows[i]);
-    for (size_t i = 0; i < h.n_columns; i++)
-        free(h.columns[i]);
-    free(h.rows);
-    free(h.columns);
-    free(h.n);
-    free(h.all);
-    return good;
+    if (!f)
+        return false;
+    sum_up(&g, mask);
+    h.n_rows = g.n_rows;
+    h.n_columns = g.n_columns;
+    h.rows = g.rows;
+    h.columns = g.columns;
+    h.part = g.part;
+    h.whole = g.whole;
+    svg_heat_draw(f, &head, &h);
+    grid_release(&g);
+    return close_file(f);
 }

@@ -17,7 +17,7 @@ typedef struct chart_point {
 /* Returns false, with errno set, when the file cannot be written. */
 bool chart_curve(const char *path, const char *title, const chart_point *points, size_t n,
                  const char *metric);
-/* Layers down, kinds of parameter across; the colour is the share selected, on a log scale. */
+/* Layers down, roles of tensors across; the colour is the share selected, on a log scale. */
 bool chart_heat(const char *path, const char *title, const fish_mask *mask);
 
 #endif
