@@ -178,16 +178,16 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *params, cons
     fmp_block_params how = *params; /* how base and target are to be read */
     const fmp_block_params *p = &how;
     const unsigned width = p->bits / 8u;
-    plan pl = {.base = base, .target = target, .n_units = n_bytes / width};
+    plan pl = {.base = how.in_order ? NULL : base, .target = target, .n_units = n_bytes / width};
     fmp_block *head = &piece->head;
     size_t touched;
 
     piece_clear(piece);
     head->bits = p->bits;
     head->sign_magnitude = p->sign_magnitude && !p->set_values;
-    how.sign_magnitude &= !how.in_order;
     head->kind = p->set_values ? FMP_BLOCK_SET : FMP_BLOCK_RESIDUAL;
-    pl.n_changed = fmp_scan_changed(base, target, pl.n_units, p->bits, s->idx);
+    how.sign_magnitude &= !how.in_order;
+    pl.n_changed = fmp_scan_changed(pl.base, target, pl.n_units, p->bits, s->idx);
     if (!pl.n_changed)
         return FMP_OK;
     head->n_bytes = n_bytes;

@@ -28,12 +28,13 @@ ALWAYS_INLINE uint32_t units_set(uint64_t x, unsigned width)
 ALWAYS_INLINE uint32_t scan_changed(const uint8_t *a, const uint8_t *b, uint32_t n_units,
                                     uint32_t *idx, unsigned width)
 {
+    static const uint8_t zeros[64];
     const uint32_t group = 64 / width;
     const uint32_t n_grouped = n_units - n_units % group;
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < n_grouped; i += group) {
-        const uint8_t *pa = a + (size_t)i * width;
+        const uint8_t *pa = a ? a + (size_t)i * width : zeros;
         const uint8_t *pb = b + (size_t)i * width;
         uint64_t x[8];
         uint64_t any = 0;
@@ -55,7 +56,7 @@ ALWAYS_INLINE uint32_t scan_changed(const uint8_t *a, const uint8_t *b, uint32_t
             idx[n++] = i + (uint32_t)__builtin_ctzll(set);
     }
     for (uint32_t i = n_grouped; i < n_units; i++) {
-        if (memcmp(a + (size_t)i * width, b + (size_t)i * width, width) != 0)
+        if (memcmp(a ? a + (size_t)i * width : zeros, b + (size_t)i * width, width) != 0)
             idx[n++] = i;
     }
     return n;

@@ -19,7 +19,7 @@ struct fmp_scratch {
     fmp_palette palette;
 };
 
-/* Indices of the units that differ; returns their number. */
+/* Indices of the units that differ; returns their number.  base NULL: zeros. */
 uint32_t fmp_scan_changed(const uint8_t *base, const uint8_t *target, uint32_t n_units,
                           unsigned bits, uint32_t *idx);
 /* Indices of 0 .. n_units - 1 that are not in idx; returns their number. */

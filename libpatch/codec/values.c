@@ -15,7 +15,7 @@ ALWAYS_INLINE uint64_t residual_at(const uint8_t *base, const uint8_t *target, s
 {
     const unsigned width = bits / 8;
 
-    return fmp_residual(fmp_load_le(base + i * width, width),
+    return fmp_residual(base ? fmp_load_le(base + i * width, width) : 0,
                         fmp_load_le(target + i * width, width), bits, sm);
 }
 

@@ -9,7 +9,8 @@
 #include "codec/block.h"
 #include "codec/palette.h"
 
-/* What value tokens of the units at idx would cost, and how the units between would add to it. */
+/* Everywhere: base NULL stands for zeros.  What value tokens of the units at idx would cost, and
+ * how the units between would add to it. */
 typedef struct fmp_value_cost {
     uint64_t sparse;                   /* bits; residual - 1 of the n units at idx */
     uint64_t full;                     /* bits; residuals of all n_units */
