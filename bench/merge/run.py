@@ -9,17 +9,23 @@ bench/merge/results/accuracy.md and accuracy.json.  Results are kept in WORK as 
 goes on.
 """
 import datetime
+import itertools
 import json
 import os
 import sys
 
+import numpy as np
+
 sys.dont_write_bytecode = True
-from tasks import KINDS, MODEL, RATIO, TASKS, open_tasks, options  # noqa: E402
+from tasks import MODEL, TASKS, TOKENS, open_tasks, options  # noqa: E402
 from common import ROOT, mean_interval, table  # noqa: E402
 
+sys.path.insert(0, os.path.join(ROOT, "bench"))
+import checkpoint  # noqa: E402
+
 RESULTS = os.path.join(ROOT, "bench", "merge", "results")
-LAMBDAS = {"task arithmetic": ("0.3", "0.5", "0.7", "1"), "TIES": ("0.5", "1", "1.5", "2"),
-           "DARE": ("0.3", "0.5", "0.7", "1")}
+LAMBDAS = {"task arithmetic": ("0.3", "0.5", "0.7", "1"), "TIES": ("0.7", "1", "1.5")}
+LIKE = {"DARE": "task arithmetic"}  # in expectation DARE is that, so its lambda is that one's
 METHODS = {
     "base": ["--method", "task-arithmetic", "--lambda", "0"],
     "average": ["--method", "linear"],
@@ -29,6 +35,14 @@ METHODS = {
     "RAM": ["--method", "ram"],
     "Fisher": ["--method", "fisher", "--fisher-normalize", "l2"],
 }
+
+
+def signs_of(base, target):
+    """-1, 0 or 1 for each element of the base's float tensors: where the target moved it."""
+    old, new = checkpoint.read(base)[0], checkpoint.read(target)[0]
+    out = [np.sign(np.frombuffer(new[k][2], "<f4") - np.frombuffer(old[k][2], "<f4")).astype(np.int8)
+           for k in sorted(old) if old[k][0] == "F32"]
+    return np.concatenate(out)
 
 
 class Merging:
@@ -46,22 +60,45 @@ class Merging:
             os.replace(self.path + ".new", self.path)
         return self.known[key]
 
-    def accuracy(self, patch, task, part):
-        got = self.bench.evaluate(self.tasks.base, [patch], self.tasks.text(task, part), MODEL)
-        return got["accuracy"]
+    def head(self, kind, task, seed):
+        """A patch that adds the task's own head to the base and changes nothing else."""
+        out = self.bench.path(kind, "%s-%d.head.fmp" % (task, seed))
+        if not os.path.exists(out):
+            whole = self.bench.path("whole.safetensors")
+            self.bench.run(self.bench.fmpatch, "apply", self.tasks.base, self.tasks.patch(kind, task, seed), "-o",
+                           whole, "-f", "--allow-unsigned")
+            tensors, tuned = checkpoint.read(self.tasks.base)[0], checkpoint.read(whole)[0]
+            os.unlink(whole)
+            tensors.update({k: v for k, v in tuned.items() if k not in tensors})
+            checkpoint.write(whole, tensors)
+            self.bench.run(self.bench.fmpatch, "create", self.tasks.base, whole, "-o", out, "-f")
+            os.unlink(whole)
+        return out
+
+    def accuracy(self, patches, task, part):
+        return self.bench.evaluate(self.tasks.base, patches, self.tasks.text(task, part), MODEL)["accuracy"]
 
     def own(self, kind, task, seed):
         """The task's own patch, on its own."""
         return self.keep("own %s %s %d" % (kind, task, seed),
-                         lambda: self.accuracy(self.tasks.patch(kind, task, seed), task, "test"))
+                         lambda: self.accuracy([self.tasks.patch(kind, task, seed)], task, "test"))
 
-    def overlap(self, kind, a, b, seed):
-        """{shared, jaccard, conflicts} of two tasks' patches, over the tensors of the base."""
+    def overlap(self, kind, k, seed):
+        """For each pair of the first k tasks, over the tensors of the base: elements that both change, that either
+        changes, and that both change in opposite directions."""
         def measure():
-            got = self.bench.run(self.bench.fmpatch, "overlap", self.tasks.patch(kind, a, seed),
-                                 self.tasks.patch(kind, b, seed))
-            return got
-        return self.keep("overlap %s %s %s %d" % (kind, a, b, seed), measure)
+            signs, out = [], []
+            for t in list(TASKS)[:k]:
+                whole = self.bench.path("whole.safetensors")
+                self.bench.run(self.bench.fmpatch, "apply", self.tasks.base, self.tasks.patch(kind, t, seed), "-o",
+                               whole, "-f", "--allow-unsigned")
+                signs.append(signs_of(self.tasks.base, whole))
+                os.unlink(whole)
+            for a, b in itertools.combinations(signs, 2):
+                both = (a != 0) & (b != 0)
+                out.append([int(both.sum()), int(((a != 0) | (b != 0)).sum()), int((both & (a != b)).sum())])
+            return out
+        return self.keep("overlap %s %d %d" % (kind, k, seed), measure)
 
     def merged(self, kind, names, seed, method, lam, part):
         """Accuracy on each task of the merge of the patches of these tasks."""
@@ -72,18 +109,18 @@ class Merging:
                 argv += ["--scores", self.tasks.fisher(kind, t, seed)]
 
         def measure():
-            out, accuracies = self.bench.path("merged.fmp"), {}
-            for i, t in enumerate(names):
-                self.bench.run(self.bench.fmpatch, "merge", *argv, "--added", str(i + 1), self.tasks.base, *patches,
-                               "-o", out, "-f")
-                accuracies[t] = self.accuracy(out, t, part)
-            return accuracies
+            out = self.bench.path("merged.fmp")
+            self.bench.run(self.bench.fmpatch, "merge", *argv, "--added", "skip", self.tasks.base, *patches, "-o", out,
+                           "-f")
+            return {t: self.accuracy([out, self.head(kind, t, seed)], t, part) for t in names}
         return self.keep("merged %s %d %d %s %s %s" % (kind, len(names), seed, method, lam or "-", part), measure)
 
     def best_lambda(self, kind, names, seed, method):
         """The lambda with the best mean on validation data; None where the method takes none."""
+        method = LIKE.get(method, method)
         if method not in LAMBDAS:
             return None
+
         def mean(lam):
             got = self.merged(kind, names, seed, method, lam, "valid")
             return sum(got.values()) / len(got)
@@ -142,12 +179,26 @@ def chosen(found, kinds, sizes):
 
 
 def overlaps(m, kinds, k, seed):
-    """Pairs of the first k tasks: shared elements, Jaccard, sign conflicts; mean, least and most."""
-    names, rows = list(TASKS)[:k], []
+    """Pairs of the first k tasks: mean and range of shared elements, Jaccard index and sign conflicts."""
+    rows = []
     for kind in kinds:
-        got = [m.overlap(kind, a, b, seed) for i, a in enumerate(names) for b in names[i + 1 :]]
-        rows.append([kind] + spread(got))
-    return rows
+        got = m.overlap(kind, k, seed)
+        spread = lambda xs, form: form % average(xs) + " (%s to %s)" % (form % min(xs), form % max(xs))  # noqa: E731
+        rows.append([kind, spread([x[0] for x in got], "%.0f"), spread([x[0] / x[1] for x in got], "%.3f"),
+                     spread([100 * x[2] / max(1, x[0]) for x in got], "%.1f")])
+    return table(["patches", "elements that both change", "Jaccard", "of them in opposite directions, %"], rows)
+
+
+def save(args, text, m):
+    os.makedirs(RESULTS, exist_ok=True)
+    cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
+    stamp = "`bench/merge/tasks.py` and `bench/merge/run.py --kinds %s --seeds %s --k %s`, %s, %d threads, %s\n\n" % (
+        args.kinds, args.seeds, args.k, cpu, args.threads, datetime.date.today().isoformat())
+    with open(os.path.join(RESULTS, "accuracy.md"), "w", encoding="utf-8") as f:
+        f.write(stamp + text)
+    with open(os.path.join(RESULTS, "accuracy.json"), "w", encoding="utf-8") as f:
+        json.dump(m.known, f, indent=1, sort_keys=True)
+    print(stamp + text)
 
 
 def main():
@@ -158,6 +209,16 @@ def main():
     seeds = [int(s) for s in args.seeds.split(",")]
     m = Merging(open_tasks(args), os.path.join(args.work, "accuracy.json"))
     found = measure_all(m, kinds, sizes, seeds)
+    text = ("MiniLM-L6 (22.7 M weights, fp32), %d steps of 16 texts of %d tokens, mean pooling. Mean test accuracy over "
+            "the k tasks in %%; %s. \"base\" is the untouched encoder with each task's own head; \"own patch\" the task's "
+            "patch alone.\n\n" % (args.steps, TOKENS, "mean of %d seeds with its 95 %% interval (Student's t)" % len(seeds)
+                                  if len(seeds) > 1 else "one seed"))
+    text += summary(found, kinds, sizes)
+    text += "\nLambda, chosen on validation data with seed %d:\n\n" % seeds[0] + chosen(found, kinds, sizes)
+    text += "\nOverlap of pairs of the %d patches, tensors of the base, seed %d: mean (least to most):\n\n" % (
+        max(sizes), seeds[0]) + overlaps(m, kinds, max(sizes), seeds[0])
+    text += "\nTask by task:\n" + by_task(found, kinds, max(sizes))
+    save(args, text, m)
 
 
 if __name__ == "__main__":

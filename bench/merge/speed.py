@@ -32,7 +32,7 @@ from common import table  # noqa: E402
 
 HIDDEN, INNER, VOCABULARY = 2048, 8192, 32000
 SHARE, SIGMA, MOVE = 0.005, 0.02, 0.002
-LIMIT = 3600
+LIMIT, SLOW = 3600, 60  # seconds: what takes longer than SLOW is run once
 
 
 def shapes(layers):
@@ -161,6 +161,8 @@ def measure_all(args, work):
     costs = {label: [] for label, _, _ in work}
     for turn in range(args.runs + 1):
         for label, argv, files in work:
+            if costs[label] and costs[label][0].wall > SLOW:
+                continue
             if turn < args.runs:
                 measure.warm(*files)
             else:
@@ -178,22 +180,24 @@ def measure_all(args, work):
 def report(args, costs):
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
     first = next(iter(costs))
-    middle = lambda c, field: statistics.median(getattr(x, field) for x in c[:-1])  # noqa: E731
+    warm = lambda c: c[: args.runs]  # noqa: E731
+    middle = lambda c, field: statistics.median(getattr(x, field) for x in warm(c))  # noqa: E731
     rows = []
     for label, c in costs.items():
         # Ratios turn by turn: a job and the hashing of the same turn met the same machine.
-        ratio = statistics.median(x.wall / y.wall for x, y in zip(c[:-1], costs[first][:-1]))
+        ratio = statistics.median(x.wall / y.wall for x, y in zip(warm(c), costs[first]))
         rows.append([label, "%.1f" % middle(c, "wall"), "%.2f" % ratio, "%.1f" % middle(c, "cpu"),
                      "%.2f" % (middle(c, "cpu") / middle(costs[first], "cpu")), "%.0f" % max(x.rss for x in c),
-                     "%.1f" % c[-1].wall])
+                     "%.1f" % c[-1].wall if len(c) > args.runs else "-"])
     text = ("`bench/merge/speed.py%s`, %s, %d processors, load %.1f when it ended, %s\n\n"
             "Base: the shape of a Llama of %d layers, %s bf16 weights from a fixed seed; each patch changes 0.5 %% of "
             "them. Medians of %d runs with all files in the page cache; the last column is one run after "
             "`posix_fadvise(DONTNEED)` on what it reads. The ratios are to the first line. Memory is the "
-            "largest resident set of any run (of one process).\n\n"
+            "largest resident set of any run, of one process; mergekit maps its inputs, and what it has read of "
+            "them counts. What takes over %d s is run once.\n\n"
             % (" --layers %d" % args.layers if args.layers != 30 else "", cpu, os.cpu_count(), os.getloadavg()[0],
                datetime.date.today().isoformat(), args.layers,
-               format(sum(int(np.prod(s)) for s in shapes(args.layers).values()), ","), args.runs))
+               format(sum(int(np.prod(s)) for s in shapes(args.layers).values()), ","), args.runs, SLOW))
     text += table(["job", "wall, s", "ratio", "CPU, s", "ratio", "memory, MiB", "cold, s"], rows)
     os.makedirs(os.path.join(ROOT, "bench", "merge", "results"), exist_ok=True)
     with open(os.path.join(ROOT, "bench", "merge", "results", "speed.md"), "w") as f:

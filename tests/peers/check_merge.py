@@ -304,3 +304,77 @@ def by_program(args, base, parents, method, w, more, options, work):
             excused = at_threshold(base[name].to(F64), [m[name].to(F64) for m in parents.models], density)
         found.add(ours[name], theirs[name], excused)
     return found
+
+
+def programs(sets):
+    """(method, parents, weights, more of mergekit's parameters, options of fmpatch merge)"""
+    sparse, dense, mixed = sets
+    for parents, w in ((sparse, W3), (dense, W2), (mixed, W3)):
+        given = ["--weights", comma(w)]
+        yield "linear", parents, w, {}, ["--method", "linear", *given]
+        yield "task_arithmetic", parents, w, {}, ["--method", "task-arithmetic", *given]
+        yield ("ties", parents, w, {"density": 0.2},
+               ["--method", "ties", "--ties", "mergekit", "--density", 0.2, *given])
+
+
+def paper_case(args, base, parents, density, work):
+    options = ["--method", "ties", "--ties", "paper", "--density", density]
+    ours, found = merged_by_fmpatch(args, parents, options, work), Found()
+    names = [k for k in sorted(base) if base[k].is_floating_point()]
+    want = paper_ties(density, names, in_double(base), [in_double(m) for m in parents.models])
+    for name in names:
+        found.add(ours[name], want[name].to(torch.float32))
+    return found
+
+
+class Report:
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.rows = []
+
+    def add(self, method, theirs, parents, found, ok):
+        self.passed, self.failed = self.passed + ok, self.failed + (not ok)
+        print("%-4s %-36s %-18s %-7s %s" % ("ok" if ok else "FAIL", method, theirs, parents.name, found.text()), flush=True)
+        self.rows.append((method, theirs, parents.name, found.text()))
+
+    def markdown(self, path):
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("| method | held to | patches | elements |\n| --- | --- | --- | --- |\n")
+            f.writelines("| %s | %s | %s | %s |\n" % row for row in self.rows)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    for name in ("fmpatch", "fish", "model", "data"):
+        p.add_argument(name)
+    p.add_argument("--patches")
+    p.add_argument("--markdown")
+    args = p.parse_args()
+    report = Report()
+    with tempfile.TemporaryDirectory() as work:
+        patches = args.patches.split(",") if args.patches else train(args, work)
+        base, models = load_file(args.model + "/model.safetensors"), []
+        for patch in patches:
+            run(args.fmpatch, "apply", args.model + "/model.safetensors", patch, "-o", work + "/t.safetensors", "-f",
+                "--allow-unsigned")
+            models.append(load_file(work + "/t.safetensors"))
+        pick = lambda name, *which: Parents(name, [patches[i] for i in which], [models[i] for i in which])  # noqa: E731
+        sets = pick("sparse", 0, 1, 2), pick("dense", 3, 4), pick("mixed", 0, 2, 3)
+        for method, theirs, parents, options, function, trims in cases(sets):
+            found = by_function(args, base, parents, options, function, trims, work)
+            # Two ways to add up in double meet, once rounded, in all but one of some hundred million elements.
+            report.add(method, theirs, parents, found, found.differ <= 2 and found.beyond == 0)
+        for parents in sets:
+            found = paper_case(args, base, parents, 0.2, work)
+            report.add("ties, density 0.2", "paper (transcribed)", parents, found, found.differ <= 2 and found.beyond == 0)
+        for method, parents, w, more, options in programs(sets):
+            found = by_program(args, base, parents, method, w, more, options, work)
+            report.add(method.replace("_", "-"), "mergekit-yaml", parents, found, found.beyond <= found.n // 1000)
+    if args.markdown:
+        report.markdown(args.markdown)
+    print("%d passed, %d failed" % (report.passed, report.failed))
+    return report.failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
