@@ -37,9 +37,8 @@ METHODS = {
 }
 
 
-def signs_of(base, target):
+def signs_of(old, new):
     """-1, 0 or 1 for each element of the base's float tensors: where the target moved it."""
-    old, new = checkpoint.read(base)[0], checkpoint.read(target)[0]
     out = [np.sign(np.frombuffer(new[k][2], "<f4") - np.frombuffer(old[k][2], "<f4")).astype(np.int8)
            for k in sorted(old) if old[k][0] == "F32"]
     return np.concatenate(out)
@@ -51,6 +50,7 @@ class Merging:
     def __init__(self, tasks, path):
         self.tasks, self.bench, self.path = tasks, tasks.bench, path
         self.known = json.load(open(path)) if os.path.exists(path) else {}
+        self.names, self.heads = set(checkpoint.read(tasks.base)[0]), {}
 
     def keep(self, key, make):
         if key not in self.known:
@@ -60,40 +60,39 @@ class Merging:
             os.replace(self.path + ".new", self.path)
         return self.known[key]
 
-    def head(self, kind, task, seed):
-        """A patch that adds the task's own head to the base and changes nothing else."""
-        out = self.bench.path(kind, "%s-%d.head.fmp" % (task, seed))
-        if not os.path.exists(out):
-            whole = self.bench.path("whole.safetensors")
-            self.bench.run(self.bench.fmpatch, "apply", self.tasks.base, self.tasks.patch(kind, task, seed), "-o",
-                           whole, "-f", "--allow-unsigned")
-            tensors, tuned = checkpoint.read(self.tasks.base)[0], checkpoint.read(whole)[0]
-            os.unlink(whole)
-            tensors.update({k: v for k, v in tuned.items() if k not in tensors})
-            checkpoint.write(whole, tensors)
-            self.bench.run(self.bench.fmpatch, "create", self.tasks.base, whole, "-o", out, "-f")
-            os.unlink(whole)
-        return out
+    def whole(self, patch):
+        """The tensors of the base with this patch laid over it."""
+        out = self.bench.path("whole.safetensors")
+        self.bench.run(self.bench.fmpatch, "apply", self.tasks.base, patch, "-o", out, "-f", "--allow-unsigned")
+        return checkpoint.read(out)[0]
 
-    def accuracy(self, patches, task, part):
-        return self.bench.evaluate(self.tasks.base, patches, self.tasks.text(task, part), MODEL)["accuracy"]
+    def head(self, kind, task, seed):
+        """The tensors that the task's own patch adds to the base."""
+        key = kind, task, seed
+        if key not in self.heads:
+            tensors = self.whole(self.tasks.patch(kind, task, seed))
+            self.heads[key] = {k: (t, s, bytes(d)) for k, (t, s, d) in tensors.items() if k not in self.names}
+        return self.heads[key]
+
+    def evaluate(self, base, patches, task, part):
+        folder = os.path.dirname(self.tasks.base)
+        got = self.bench.evaluate(base, patches, self.tasks.text(task, part),
+                                  ["--config", os.path.join(folder, "config.json"), "--tokenizer", folder, *MODEL])
+        return got["accuracy"]
 
     def own(self, kind, task, seed):
         """The task's own patch, on its own."""
         return self.keep("own %s %s %d" % (kind, task, seed),
-                         lambda: self.accuracy([self.tasks.patch(kind, task, seed)], task, "test"))
+                         lambda: self.evaluate(self.tasks.base, [self.tasks.patch(kind, task, seed)],
+                                               task, "test"))
 
     def overlap(self, kind, k, seed):
         """For each pair of the first k tasks, over the tensors of the base: elements that both change, that either
         changes, and that both change in opposite directions."""
         def measure():
-            signs, out = [], []
+            signs, out, old = [], [], checkpoint.read(self.tasks.base)[0]
             for t in list(TASKS)[:k]:
-                whole = self.bench.path("whole.safetensors")
-                self.bench.run(self.bench.fmpatch, "apply", self.tasks.base, self.tasks.patch(kind, t, seed), "-o",
-                               whole, "-f", "--allow-unsigned")
-                signs.append(signs_of(self.tasks.base, whole))
-                os.unlink(whole)
+                signs.append(signs_of(old, self.whole(self.tasks.patch(kind, t, seed))))
             for a, b in itertools.combinations(signs, 2):
                 both = (a != 0) & (b != 0)
                 out.append([int(both.sum()), int(((a != 0) | (b != 0)).sum()), int((both & (a != b)).sum())])
@@ -112,7 +111,11 @@ class Merging:
             out = self.bench.path("merged.fmp")
             self.bench.run(self.bench.fmpatch, "merge", *argv, "--added", "skip", self.tasks.base, *patches, "-o", out,
                            "-f")
-            return {t: self.accuracy([out, self.head(kind, t, seed)], t, part) for t in names}
+            tensors, accuracies, model = self.whole(out), {}, self.bench.path("model.safetensors")
+            for t in names:
+                checkpoint.write(model, {**tensors, **self.head(kind, t, seed)})
+                accuracies[t] = self.evaluate(model, [], t, part)
+            return accuracies
         return self.keep("merged %s %d %d %s %s %s" % (kind, len(names), seed, method, lam or "-", part), measure)
 
     def best_lambda(self, kind, names, seed, method):

@@ -139,6 +139,24 @@ def paper_ties(density, names, base, tuned):
     return out
 
 
+def authors_fisher(base, parents, scores, weights, floor):
+    """Fisher merging as its authors' code does it (arXiv 2111.09832; that code needs TensorFlow 2 of its day): each
+    Fisher information over its own norm, the floor for the first parent only."""
+    norms = [sum(float(s[k].to(F64).square().sum()) for k in base if k in s) ** 0.5 for s in scores]
+    out = {}
+    for k in base:
+        if not all(k in s for s in scores):  # integers, and what the model does not use: no parent changes it
+            continue
+        above, below = 0, 0
+        for i, (model, s) in enumerate(zip(parents.models, scores)):
+            f = s[k].to(F64)
+            term = weights[i] / norms[i] * (f.clamp(min=floor) if i == 0 else f)
+            below = below + term
+            above = above + term * model[k].to(F64)
+        out[k] = above / below
+    return out
+
+
 # ---- comparing -------------------------------------------------------------------------------------
 
 
@@ -327,6 +345,25 @@ def paper_case(args, base, parents, density, work):
     return found
 
 
+def fisher_case(args, base, parents, work):
+    """Fisher information of each parent's model, from a few examples."""
+    files, norm = [], ["--fisher-normalize", "l2", "--fisher-floor", "target", "--floor", "1e-6"]
+    for i, patch in enumerate(parents.patches):
+        files.append("%s/%d.fisher.safetensors" % (work, i))
+        run(args.fmpatch, "apply", args.model + "/model.safetensors", patch, "-o", work + "/t.safetensors", "-f",
+            "--allow-unsigned")
+        run(args.fish, "fisher", work + "/t.safetensors", args.data, "-o", files[-1], "-f", "--samples", 16, "--pooling",
+            "mean", "--max-tokens", 32, "--config", args.model + "/config.json", "--tokenizer", args.model)
+    options = ["--method", "fisher", "--weights", comma(W3[: len(files)]), *norm]
+    for file in files:
+        options += ["--scores", file]
+    ours, found = merged_by_fmpatch(args, parents, options, work), Found()
+    want = authors_fisher(base, parents, [load_file(f) for f in files], W3, 1e-6)
+    for name, theirs in want.items():
+        found.add(ours[name], theirs.to(torch.float32))
+    return found
+
+
 class Report:
     def __init__(self):
         self.passed = self.failed = 0
@@ -338,9 +375,15 @@ class Report:
         self.rows.append((method, theirs, parents.name, found.text()))
 
     def markdown(self, path):
+        """One row a method, one column a set of parents."""
+        sets = list(dict.fromkeys(row[2] for row in self.rows))
+        cells = {}
+        for method, theirs, name, text in self.rows:
+            cells.setdefault((method, theirs), {})[name] = text
         with open(path, "w", encoding="utf-8") as f:
-            f.write("| method | held to | patches | elements |\n| --- | --- | --- | --- |\n")
-            f.writelines("| %s | %s | %s | %s |\n" % row for row in self.rows)
+            f.write("| method | held to | %s |\n" % " | ".join(sets) + "| --- " * (2 + len(sets)) + "|\n")
+            for (method, theirs), found in cells.items():
+                f.write("| %s | %s | %s |\n" % (method, theirs, " | ".join(found.get(x, "-") for x in sets)))
 
 
 def main():
@@ -367,6 +410,8 @@ def main():
         for parents in sets:
             found = paper_case(args, base, parents, 0.2, work)
             report.add("ties, density 0.2", "paper (transcribed)", parents, found, found.differ <= 2 and found.beyond == 0)
+            found = fisher_case(args, base, parents, work)
+            report.add("fisher", "its authors' code (transcribed)", parents, found, found.differ <= 2 and found.beyond == 0)
         for method, parents, w, more, options in programs(sets):
             found = by_program(args, base, parents, method, w, more, options, work)
             report.add(method.replace("_", "-"), "mergekit-yaml", parents, found, found.beyond <= found.n // 1000)
