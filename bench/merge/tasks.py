@@ -75,8 +75,9 @@ class Tasks:
         name = "masks/%s-%s-%d" % (kind, task, seed)
         scores, _ = self.bench.scores(self.base, self.text(task, "train"), seed, name, samples=MASK_SAMPLES,
                                       options=MODEL)
+        draw = 100 * seed + list(TASKS).index(task)  # a random mask of its own for each task
         mask, _ = self.bench.select(scores, RATIO, name,
-                                    ["--source", "random", "--seed", seed] if kind == "random" else [])
+                                    ["--source", "random", "--seed", draw] if kind == "random" else [])
         os.unlink(scores)
         return mask
 
