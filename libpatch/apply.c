@@ -359,14 +359,6 @@ static fmp_status write_group(apply *a, uint32_t first, uint32_t n, fmp_error *e
 /* ---- side files -------------------------------------------------------------------------------
  */
 
-static bool is_index(const char *name)
-{
-    static const char end[] = ".safetensors.index.json";
-    const size_t len = strlen(name);
-
-    return len >= sizeof end - 1 && strcmp(name + len - (sizeof end - 1), end) == 0;
-}
-
 static fmp_status copy_bytes(apply *a, uint32_t file, fmp_out *out, fmp_digest *ret, fmp_error *err)
 {
     const fmp_store *in = a->r.in;
@@ -420,7 +412,7 @@ static fmp_status keep_index(apply *a, fmp_error *err)
         fmp_out out = {0};
         fmp_digest d;
 
-        if (!in->files[i].side || !is_index(in->files[i].name))
+        if (!in->files[i].side || !fmp_is_index(in->files[i].name))
             continue;
         if (a->r.write)
             st = fmp_outdir_file(&a->dir, in->files[i].name, in->files[i].size, &out, err);
@@ -448,7 +440,7 @@ static fmp_status write_side(apply *a, uint32_t i, fmp_error *err)
     fmp_out out = {0};
     fmp_status st = FMP_OK;
 
-    if (!wanted || (!a->layout && is_index(f->name)))
+    if (!wanted || (!a->layout && fmp_is_index(f->name)))
         return FMP_OK;
     if (!stored && from == FMP_NONE) {
         if (a->r.in->is_dir)

@@ -4,18 +4,13 @@
 #ifndef FMP_CREATE_H
 #define FMP_CREATE_H
 
+#include "assemble.h"
 #include "base/pool.h"
 #include "base/store.h"
 #include "container/sections.h"
 #include "encode.h"
 #include "match.h"
 #include "regions.h"
-
-/* Target digests as they become known, in file order. */
-typedef struct fmp_found_digest {
-    uint32_t row;
-    fmp_digest digest;
-} fmp_found_digest;
 
 typedef struct fmp_create_slot {
     fmp_encoder enc;
@@ -27,6 +22,7 @@ typedef struct fmp_create_slot {
 
 typedef struct fmp_creation {
     const fmp_store *base, *target;
+    const fmp_patch *of; /* whose base it must be, or NULL */
     fmp_create_options o;
     fmp_match m;
     fmp_layout layout;
@@ -37,7 +33,7 @@ typedef struct fmp_creation {
     uint32_t *primary;   /* base tensor -> target tensor that it is hashed with, or FMP_NONE */
     uint32_t *base_only; /* base tensors that no target tensor covers */
     uint32_t n_base_only;
-    fmp_found_digest *found;
+    fmp_found_digest *found; /* target digests as they become known, in file order */
     uint32_t n_found, cap_found;
     fmp_merkle base_merkle, target_merkle; /* of the tensor in progress */
     bool changed, has_set;                 /* of it */
@@ -61,18 +57,10 @@ fmp_status fmp_creation_old_files(fmp_creation *c, fmp_error *err);
 /* Files, order and side files of both sides. */
 fmp_status fmp_creation_layout(fmp_creation *c, fmp_error *err);
 
-/* The manifest, canonical JSON, freed with fmp_free(). */
-fmp_status fmp_manifest_make(const fmp_creation *c, char **ret, fmp_error *err);
-/* Checks the user's part before any work is done. */
-fmp_status fmp_manifest_check_extra(const char *json, fmp_error *err);
-/* The user's part (may be NULL) with a kind in it, canonical, freed with fmp_free().  FMP_EUSAGE
- * when it names another kind. */
-fmp_status fmp_manifest_with_kind(const char *json, const char *kind, char **ret, fmp_error *err);
-/* The kind that a checked manifest names, into `kind` (cut to `cap`, NUL-terminated). */
-fmp_status fmp_manifest_kind(const char *text, char *kind, size_t cap, fmp_error *err);
-/* Checks a manifest read from a patch: canonical, asks for nothing unknown, and its roots (base
- * root and shape root, target root and shape root; NULL: not yet known) are those of the tables. */
-fmp_status fmp_manifest_check(const char *text, size_t len, const fmp_digest *roots,
-                              const char *path, fmp_error *err);
+/* fmp_create(); with `of`, the base must be that of this patch, else nothing is written and the
+ * first tensor that differs is named: FMP_EBASE. */
+fmp_status fmp_create_of(const fmp_store *base, const fmp_store *target, const char *path,
+                         const fmp_create_options *options, const fmp_patch *of,
+                         fmp_create_result *ret, fmp_error *err);
 
 #endif

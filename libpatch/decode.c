@@ -129,8 +129,7 @@ fmp_status fmp_decoder_load(fmp_decoder *d, const fmp_patch *p, uint32_t n, fmp_
     return st;
 }
 
-/* The first block of the frame that ends behind byte `off` of the object. */
-static uint32_t seek_block(const fmp_frame *f, uint32_t object, uint64_t off)
+uint32_t fmp_frame_seek(const fmp_frame *f, uint32_t object, uint64_t off)
 {
     uint32_t low = 0;
     uint32_t high = f->n_blocks;
@@ -164,7 +163,7 @@ fmp_status fmp_decoder_apply(fmp_decoder *d, const fmp_patch *p, unsigned domain
         st = fmp_decoder_load(d, p, n, err);
         if (st)
             return st;
-        for (uint32_t i = seek_block(&d->frame, object, off); i < d->frame.n_blocks; i++) {
+        for (uint32_t i = fmp_frame_seek(&d->frame, object, off); i < d->frame.n_blocks; i++) {
             const fmp_block *b = &d->frame.blocks[i];
 
             if (b->object != object || b->off >= off + len)

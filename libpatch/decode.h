@@ -23,6 +23,9 @@ void fmp_decoder_release(fmp_decoder *d);
 /* Reads, checks and takes apart frame number `n`. */
 fmp_status fmp_decoder_load(fmp_decoder *d, const fmp_patch *p, uint32_t n, fmp_error *err);
 
+/* The first block of a frame that ends behind byte `off` of the object. */
+uint32_t fmp_frame_seek(const fmp_frame *f, uint32_t object, uint64_t off);
+
 /*
  * Lays the patch over bytes [off, off + len) of an object, which `buf` holds; off is a multiple of
  * 1 MiB and len at most that.  *ret_touched: whether any block did anything.

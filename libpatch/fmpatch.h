@@ -1,9 +1,9 @@
 /*
  * fmpatch: small, signed, exact patches between model checkpoints.
  *
- * In reading order: version, status, limits, stores, patches, verify, create, apply, keys and
- * signatures, buffers, masks.  Every handle is opaque.  Nothing here prints, exits, or keeps a
- * global.
+ * In reading order: version, status, limits, stores, patches, create, apply, verify, algebra,
+ * merge, keys and signatures, buffers, masks.  Every handle is opaque.  Nothing here prints, exits,
+ * or keeps a global.
  *
  *   Threads     Two threads may use two handles freely.  One fmp_store or fmp_patch may be read by
  *               any number of threads at once; closing it needs that nobody else uses it.
@@ -333,6 +333,208 @@ FMP_API FMP_NODISCARD fmp_status fmp_revert(const fmp_store *target, const fmp_p
 FMP_API FMP_NODISCARD fmp_status fmp_verify(fmp_patch *patch, const fmp_store *base,
                                             unsigned n_threads, fmp_progress progress,
                                             fmp_error *err);
+
+/* ---- algebra ----------------------------------------------------------------------------------
+ */
+
+/*
+ * Patches made of patches.  No base is needed: residuals form a group, new bits stay what they are
+ * (FORMAT.md, "Squash", "Inverse").  All three take the options of fmp_create(); renames, width,
+ * sha256 and set_values make no sense here (FMP_EUSAGE), reversible and no_check change nothing.
+ *
+ *   path     appears when the new patch is whole and synced, or not at all.
+ *   ret      may be NULL.
+ *
+ * The result is unsigned unless options->keys sign it.  Its manifest has "operation" and, in
+ * "parents", id, kind, roots and signers of each patch that it was made of.  Frames have no sums of
+ * touched elements; tensor digests are there, so apply checks as much as ever.  What comes out
+ * depends on what the patches do, not on how they were coded: the payload is the same for any
+ * number of threads, and for any order of putting brackets in a chain.
+ *
+ * FMP_ECORRUPT, FMP_EIO, FMP_ELIMIT, FMP_ENOMEM as elsewhere.  Linear in the changed elements and
+ * in the bytes of the leaves (1 MiB) of tensors in which they lie; about 16 MiB of work space a
+ * thread, and of each patch a frame a thread (some 1 MiB).  Since 0.1.
+ */
+
+#define FMP_SQUASH_MAX 64u
+
+/*
+ * fmp_squash() makes one patch of a chain: patches[0] from A to B, patches[1] from B to C, and so
+ * on, 1 to FMP_SQUASH_MAX of them; the result makes the last target from the first base.  Elements
+ * whose changes cancel are not in it.  It is reversible when all of them are.
+ *
+ * Returns FMP_EBASE, naming the first tensor that differs, when one does not follow the one before;
+ * FMP_ENOTSUP, naming the tensor, when patches changed the same bytes as elements of different
+ * sizes, which cannot be added up without the base.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_squash(const fmp_patch *const *patches, size_t n_patches,
+                                            const char *path, const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+/*
+ * fmp_invert() makes the patch that turns the target back into the base.  It is reversible itself
+ * unless the patch gave a tensor a new size.  Returns FMP_EPOLICY, naming what is in the way, when
+ * the patch is not reversible.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_invert(const fmp_patch *patch, const char *path,
+                                            const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+typedef struct fmp_subset_options {
+    size_t size;                /* sizeof(fmp_subset_options) */
+    const char *const *tensors; /* keep what matches one of these patterns; default: all */
+    size_t n_tensors;
+    const char *const *except; /* but nothing that matches one of these */
+    size_t n_except;
+    bool side_files; /* keep what the patch does to side files; default: they stay as in the base */
+} fmp_subset_options;
+
+/*
+ * fmp_subset() makes the patch that does a part of what another does: tensors that the patterns
+ * (fnmatch(3), "*" matching any characters) leave out stay as they are in the base.  Added and
+ * removed tensors count by their own names, a renamed one as the new name added and the old one
+ * removed.  The target's files are those of the patch's target when all tensors have their places
+ * there, else the base's, with new headers.  Returns FMP_EUSAGE when no tensor of the patch matches
+ * at all.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_subset(const fmp_patch *patch, const fmp_subset_options *what,
+                                            const char *path, const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+/* ---- merge ------------------------------------------------------------------------------------
+ */
+
+/*
+ * Several patches of one base become one.  Below, b is an element of the base, x_i what parent i
+ * makes of it, t_i = x_i - b, w_i its weight, L lambda, n the number of elements of a tensor.
+ * docs/merging.md tells where formulas come from and in what published programs differ.
+ *
+ * Values are read exactly, computed in IEEE double in the order of the formula, parents in order,
+ * and rounded once to the base's dtype: to nearest, ties to even.  Elements that no parent changes
+ * keep the base's bits.  A result equal to b keeps b's bits, one equal to the x_i of the only
+ * parent that changes the element keeps that parent's (NaN counts as equal to NaN): so -0 and NaN
+ * survive where nothing happens to them.
+ */
+typedef enum fmp_merge_method {
+    FMP_MERGE_LINEAR = 0,           /* sum w x / sum w */
+    FMP_MERGE_TASK_ARITHMETIC = 1,  /* b + L sum w t */
+    FMP_MERGE_TIES = 2,             /* trim; elect a sign; b + L mean of the t of that sign */
+    FMP_MERGE_DARE_LINEAR = 3,      /* drop at random, rescale; then task arithmetic */
+    FMP_MERGE_DARE_TIES = 4,        /* drop at random, rescale; then elect and average */
+    FMP_MERGE_BREADCRUMBS = 5,      /* drop the largest and the small; then task arithmetic */
+    FMP_MERGE_BREADCRUMBS_TIES = 6, /* the same; then elect and average */
+    FMP_MERGE_RAM = 7,   /* b + L t of the only parent with |t| > epsilon, or the mean of several */
+    FMP_MERGE_SLERP = 8, /* two parents; along the arc between their tensors, or the line when |cos|
+                            > 0.9995.  On an arc every element of the tensor moves. */
+    FMP_MERGE_PRUNE = 9, /* trim each tensor; then task arithmetic */
+    FMP_MERGE_FISHER = 10 /* sum w F x / sum w F, F the Fisher information */
+} fmp_merge_method;
+
+/* Which TIES: what is trimmed; what elects; what is averaged. */
+typedef enum fmp_ties_variant {
+    FMP_TIES_PAPER = 0, /* all of a task at once, int(density n) + 1 stay; sgn sum t, where that is
+                           0 the sign of most of the model; plain mean, weights must be 1 */
+    FMP_TIES_PEFT = 1,  /* int(density n) of each tensor stay; sum t >= 0; sum w t / count */
+    FMP_TIES_MERGEKIT = 2 /* max(1, int(density n)) stay; sum w t >= 0; sum w t / sum w */
+} fmp_ties_variant;
+
+typedef enum fmp_rescale {
+    FMP_RESCALE_INVERSE = 0, /* by 1 / density */
+    FMP_RESCALE_L1 = 1,      /* to the tensor's sum of |t| from before */
+    FMP_RESCALE_NONE = 2
+} fmp_rescale;
+
+/* A number that may be left out. */
+typedef struct fmp_real {
+    bool given;
+    double value;
+} fmp_real;
+
+#define FMP_MERGE_MAX 64u
+
+typedef struct fmp_merge_options {
+    size_t size; /* sizeof(fmp_merge_options) */
+    fmp_merge_method method;
+    const double *weights; /* one a parent; default: 1 each */
+    fmp_real lambda;       /* default 1 */
+    fmp_real density;      /* share of a tensor's elements that stay; default 1: no trim */
+    fmp_real gamma;        /* breadcrumbs: share of the largest that go; default 0.01 */
+    fmp_real epsilon;      /* RAM; default 1e-5 */
+    fmp_real t;            /* SLERP: 0 is the first parent, 1 the second; default 0.5 */
+    fmp_ties_variant ties;
+    fmp_rescale rescale; /* DARE */
+    int normalize;       /* divide by sum w: 1 yes, -1 no; default: yes for linear and for TIES as
+                            mergekit has it, no for the others */
+    uint64_t seed; /* DARE: parent i (from 0) keeps element j of tensor NAME if u < density, with
+                      u = (XXH3_64(le64(i) le64(j), seed XXH3_64(NAME, seed)) >> 11) / 2^53 */
+    const fmp_store *const
+        *scores;    /* Fisher: one a parent, tensors named as the base's, F32 or F64 */
+    fmp_real floor; /* Fisher: least F of the first parent; default 1e-6 */
+    bool floor_all; /* of every parent */
+    bool no_norm;   /* default: each F is divided by the L2 norm of all of it */
+    int integers; /* tensors that are no floats and that a parent changes: 0: refused; -1: from the
+                     first parent that changes the tensor; k: from parent k (from 1) */
+    int added;    /* tensors that parents add: 0: refused; -1: left out; k: those of parent k */
+} fmp_merge_options;
+
+/*
+ * fmp_merge() writes the patch that makes the merged model from `base`.
+ *
+ *   patches  1 to FMP_MERGE_MAX, all of this base.
+ *   output   as fmp_create()'s options; renames, width and set_values make no sense (FMP_EUSAGE).
+ *   ret      may be NULL.
+ *
+ * The result is unsigned unless output->keys sign it; its manifest is of kind "merge", lists
+ * parents with their signers, and holds all options as "recipe".  Side files stay as in the base.
+ * Trimming ranks by |t|; of equal ones the lower element stays.
+ *
+ * Returns FMP_EBASE when a patch is not of this base; FMP_EUSAGE, naming the tensor, for a tensor
+ * that a parent removes, renames, resizes or (see `integers`, `added`) adds, and for options that
+ * make no sense; what fmp_create() returns.  One pass over the base; trimming, L1 rescaling, SLERP
+ * and the sign of the paper's TIES read the changed tensors before it.  Memory as fmp_create()'s
+ * and for each thread some 10 MiB and, of each parent, a frame and 12 bytes for each element that
+ * it changes in 1 MiB of tensor.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_merge(const fmp_store *base, const fmp_patch *const *patches,
+                                           size_t n_patches, const char *path,
+                                           const fmp_merge_options *options,
+                                           const fmp_create_options *output, fmp_create_result *ret,
+                                           fmp_error *err);
+
+/* What parents of a merge do to one tensor of the base. */
+typedef struct fmp_merge_overlap {
+    fmp_tensor_info tensor; /* borrowed from the base */
+    uint64_t n_by[4];       /* elements changed by 1, 2, 3, and 4 or more parents */
+    uint64_t n_conflicts;   /* of those, moved up by one and down by another */
+} fmp_merge_overlap;
+
+typedef struct fmp_merge_forecast {
+    fmp_merge_overlap *tensors; /* those that some parent changes, in the base's order */
+    uint32_t n_tensors;
+    uint64_t n_changed; /* elements that some parent changes */
+    uint64_t n_bytes;   /* estimated size of the merged patch */
+} fmp_merge_forecast;
+
+/* Where the parents meet and how large the merged patch will be, about; writes nothing.  Arguments
+ * and codes are fmp_merge()'s.  Release with fmp_merge_forecast_release(). */
+FMP_API FMP_NODISCARD fmp_status fmp_merge_plan(const fmp_store *base,
+                                                const fmp_patch *const *patches, size_t n_patches,
+                                                const fmp_merge_options *options,
+                                                unsigned n_threads, fmp_merge_forecast *ret,
+                                                fmp_error *err);
+FMP_API void fmp_merge_forecast_release(fmp_merge_forecast *f);
+
+/*
+ * fmp_merge_values() is the same for one tensor in the caller's memory: n numbers of the base, of
+ * each of k tuned models and, for Fisher merging, of scores (used as they are: `no_norm`) to n
+ * merged numbers, not rounded.  The tensor is all of the model: with FMP_TIES_PAPER it is trimmed
+ * on its own.  FMP_EUSAGE, FMP_ENOMEM; work space 24 bytes an element and parent.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_merge_values(const fmp_merge_options *options,
+                                                  const char *name, size_t k, const double *base,
+                                                  const double *const *tuned,
+                                                  const double *const *scores, uint64_t n,
+                                                  double *out, fmp_error *err);
 
 /* ---- keys, signatures, trust ------------------------------------------------------------------
  */

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "assemble.h"
 #include "base/alloc.h"
 #include "base/sha256.h"
 #include "base/status.h"
-#include "create.h"
 #include "patch.h"
 
 #define MAX_DEPTH 16
@@ -97,6 +97,19 @@ fmp_status fmp_manifest_check_extra(const char *json, fmp_error *err)
     return st;
 }
 
+/* Canonical text for the caller to free. */
+static fmp_status give_text(const json_t *j, char **ret, fmp_error *err)
+{
+    fmp_buf text = {0};
+    char *copy = dump(j, &text) ? fmp_strndup((const char *)text.data, text.len) : NULL;
+
+    fmp_buf_release(&text);
+    if (!copy)
+        return no_memory(err);
+    *ret = copy;
+    return FMP_OK;
+}
+
 /* ---- the kind ---------------------------------------------------------------------------------
  */
 
@@ -114,22 +127,13 @@ static fmp_status set_kind(json_t *j, const char *kind, fmp_error *err)
 
 fmp_status fmp_manifest_with_kind(const char *json, const char *kind, char **ret, fmp_error *err)
 {
-    fmp_buf text = {0};
     json_t *j = NULL;
     fmp_status st = parse_extra(json ? json : "{}", &j, err);
 
-    if (st)
-        return st;
-    st = set_kind(j, kind, err);
-    if (!st) {
-        char *copy = dump(j, &text) ? fmp_strndup((const char *)text.data, text.len) : NULL;
-
-        if (copy)
-            *ret = copy;
-        else
-            st = no_memory(err);
-    }
-    fmp_buf_release(&text);
+    if (!st)
+        st = set_kind(j, kind, err);
+    if (!st)
+        st = give_text(j, ret, err);
     json_decref(j);
     return st;
 }
@@ -149,65 +153,109 @@ fmp_status fmp_manifest_kind(const char *text, char *kind, size_t cap, fmp_error
 /* ---- making -----------------------------------------------------------------------------------
  */
 
-static fmp_status put_files(const fmp_store *s, bool sha256, json_t *list, fmp_error *err)
+/* A file by its name and size, with the SHA-256 of a store's when there is one. */
+static fmp_status put_file(const char *name, uint64_t size, const fmp_file *in, json_t *list,
+                           fmp_error *err)
 {
-    for (uint32_t i = 0; i < s->n_files; i++) {
-        json_t *f =
-            json_pack("{s:s, s:I}", "name", s->files[i].name, "size", (json_int_t)s->files[i].size);
+    json_t *f = json_pack("{s:s, s:I}", "name", name, "size", (json_int_t)size);
+    char hex[65];
+    fmp_status st;
 
-        if (json_array_append_new(list, f) != 0)
-            return no_memory(err);
-        if (sha256 && s->files[i].in.open) {
-            char hex[65];
-            const fmp_status st = fmp_sha256_file(&s->files[i].in, hex, err);
-
-            if (st)
-                return st;
-            if (json_object_set_new(f, "sha256", json_string(hex)) != 0)
-                return no_memory(err);
-        }
-    }
-    return FMP_OK;
+    if (json_array_append_new(list, f) != 0)
+        return no_memory(err);
+    if (!in || !in->open)
+        return FMP_OK;
+    st = fmp_sha256_file(in, hex, err);
+    if (!st && json_object_set_new(f, "sha256", json_string(hex)) != 0)
+        st = no_memory(err);
+    return st;
 }
 
-static fmp_status put_side(const fmp_creation *c, bool target, json_t *into, fmp_error *err)
+/* Weights files, then side files: the order of a store's, too. */
+static fmp_status put_files(const fmp_layout *l, bool target, const fmp_store *s, json_t *list,
+                            fmp_error *err)
 {
-    const fmp_store *s = target ? c->target : c->base;
+    const fmp_layout_side *side = target ? &l->target : &l->base;
+    uint32_t n = 0;
+    fmp_status st = FMP_OK;
+
+    for (uint32_t i = 0; i < side->n_files && !st; i++, n++)
+        st = put_file(side->files[i].name, side->files[i].size, s ? &s->files[n].in : NULL, list,
+                      err);
+    for (uint32_t i = 0; i < l->n_side && !st; i++) {
+        const fmp_side_file *f = &l->side[i];
+
+        if (!(target ? f->in_target : f->in_base))
+            continue;
+        st = put_file(f->name, target ? f->target_size : f->base_size, s ? &s->files[n].in : NULL,
+                      list, err);
+        n++;
+    }
+    return st;
+}
+
+/* A side as the tables have it. */
+static fmp_status describe_side(const fmp_parts *parts, bool target, const fmp_store *sha256_of,
+                                json_t **ret, fmp_error *err)
+{
+    const fmp_table *t = parts->table;
+    const fmp_layout_side *s = target ? &parts->layout->target : &parts->layout->base;
     char root_hex[65], shape_hex[65];
     fmp_digest root, shape;
     json_t *files = json_array();
     uint64_t bytes = 0;
-    json_t *side;
-    fmp_status st;
 
-    fmp_table_roots(&c->m.table, target, &root, &shape);
+    fmp_table_roots(t, target, &root, &shape);
     fmp_digest_hex(&root, root_hex);
     fmp_digest_hex(&shape, shape_hex);
-    for (uint32_t i = 0; i < s->n_tensors; i++)
-        bytes += s->tensors[i].n_bytes;
-    side =
-        json_pack("{s:I, s:o, s:s, s:s, s:I}", "bytes", (json_int_t)bytes, "files", files, "root",
-                  root_hex, "shape_root", shape_hex, "tensors", (json_int_t)s->n_tensors);
-    if (json_object_set_new(into, target ? "target" : "base", side) != 0)
+    for (uint32_t i = 0; i < s->n_order; i++) {
+        const fmp_row *r = &t->rows[s->order[i]];
+
+        bytes += t->schemas[target ? r->target_schema : r->base_schema].n_bytes;
+    }
+    *ret = json_pack("{s:I, s:o, s:s, s:s, s:I}", "bytes", (json_int_t)bytes, "files", files,
+                     "root", root_hex, "shape_root", shape_hex, "tensors", (json_int_t)s->n_order);
+    if (!*ret)
         return no_memory(err);
-    st = put_files(s, c->o.sha256, files, err);
-    return st;
+    return put_files(parts->layout, target, sha256_of, files, err);
 }
 
-static int put_changes(const fmp_creation *c, json_t *into)
+static fmp_status put_side(const fmp_parts *parts, bool target, const fmp_manifest_side *from,
+                           json_t *into, fmp_error *err)
+{
+    json_t *side = NULL;
+    fmp_status st = FMP_OK;
+
+    if (from->manifest) {
+        json_t *whole = json_loads(from->manifest, 0, NULL);
+
+        side = json_incref(json_object_get(whole, from->side));
+        json_decref(whole);
+    } else {
+        st = describe_side(parts, target, from->sha256_of, &side, err);
+    }
+    if (st) {
+        json_decref(side);
+        return st;
+    }
+    return json_object_set_new(into, target ? "target" : "base", side) ? no_memory(err) : FMP_OK;
+}
+
+static int put_changes(const fmp_parts *parts, json_t *into)
 {
     static const char *const names[] = {"unchanged", "residual", "whole", "added",
                                         "removed",   "alias",    "set"};
+    const fmp_frames *frames = &parts->payload->frames;
     json_int_t count[7] = {0};
     json_t *j = json_object();
     uint64_t changed = 0;
     int bad = 0;
 
-    for (uint32_t i = 0; i < c->m.table.n_rows; i++)
-        count[c->m.table.rows[i].state]++;
-    for (uint32_t i = 0; i < c->payload.frames.n; i++) {
-        if (c->payload.frames.entry[i].domain == FMP_DOMAIN_TENSORS)
-            changed += c->payload.frames.entry[i].n_changed;
+    for (uint32_t i = 0; i < parts->table->n_rows; i++)
+        count[parts->table->rows[i].state]++;
+    for (uint32_t i = 0; i < frames->n; i++) {
+        if (frames->entry[i].domain == FMP_DOMAIN_TENSORS)
+            changed += frames->entry[i].n_changed;
     }
     for (unsigned i = 0; i < 7; i++)
         bad |= count[i] && json_object_set_new(j, names[i], json_integer(count[i]));
@@ -215,44 +263,149 @@ static int put_changes(const fmp_creation *c, json_t *into)
     return bad | json_object_set_new(into, "changes", j);
 }
 
-static fmp_status fill(const fmp_creation *c, json_t *j, fmp_error *err)
+static fmp_status fill(const fmp_parts *parts, const fmp_manifest_side side[2], json_t *j,
+                       fmp_error *err)
 {
     char tool[64];
     int bad = 0;
-    fmp_status st = put_side(c, false, j, err);
+    fmp_status st = put_side(parts, false, &side[0], j, err);
 
     if (!st)
-        st = put_side(c, true, j, err);
+        st = put_side(parts, true, &side[1], j, err);
     if (st)
         return st;
     snprintf(tool, sizeof tool, "fmpatch %s", fmp_version());
-    bad |= put_changes(c, j);
+    bad |= put_changes(parts, j);
     bad |= json_object_set_new(j, "format", json_integer(FMP_FORMAT_VERSION));
     bad |= json_object_set_new(j, "profile", json_string("open"));
     bad |= json_object_set_new(j, "tool", json_string(tool));
     if (!json_object_get(j, "kind"))
         bad |= json_object_set_new(j, "kind", json_string("task"));
-    if (c->o.date)
-        bad |= json_object_set_new(j, "date", json_string(c->o.date));
+    if (parts->o->date)
+        bad |= json_object_set_new(j, "date", json_string(parts->o->date));
     return bad ? no_memory(err) : FMP_OK;
 }
 
-fmp_status fmp_manifest_make(const fmp_creation *c, char **ret, fmp_error *err)
+fmp_status fmp_manifest_make(const fmp_parts *parts, const fmp_manifest_side side[2], char **ret,
+                             fmp_error *err)
 {
     json_t *j = NULL;
-    fmp_buf text = {0};
-    fmp_status st = c->o.manifest_json ? parse_extra(c->o.manifest_json, &j, err) : FMP_OK;
+    fmp_status st =
+        parts->o->manifest_json ? parse_extra(parts->o->manifest_json, &j, err) : FMP_OK;
 
     if (st)
         return st;
     if (!j)
         j = json_object();
-    st = j ? fill(c, j, err) : no_memory(err);
-    if (!st) {
-        *ret = dump(j, &text) ? fmp_strndup((const char *)text.data, text.len) : NULL;
-        st = *ret ? FMP_OK : no_memory(err);
+    st = j ? fill(parts, side, j, err) : no_memory(err);
+    if (!st)
+        st = give_text(j, ret, err);
+    json_decref(j);
+    return st;
+}
+
+/* ---- what was made of other patches -----------------------------------------------------------
+ */
+
+/* What the manifest of the patch whose target it is goes on to tell. */
+static bool goes_on(const char *key)
+{
+    static const char *const gone[] = {"base",      "changes", "date",    "format",
+                                       "operation", "parents", "profile", "recipe",
+                                       "requires",  "target",  "tool"};
+
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
+        if (strcmp(key, gone[i]) == 0)
+            return false;
     }
-    fmp_buf_release(&text);
+    return true;
+}
+
+static int put_kept(const char *manifest, json_t *into)
+{
+    json_t *j = json_loads(manifest, 0, NULL);
+    const char *key;
+    json_t *value;
+    int bad = !j;
+
+    json_object_foreach(j, key, value)
+    {
+        if (goes_on(key))
+            bad |= json_object_set(into, key, value);
+    }
+    json_decref(j);
+    return bad;
+}
+
+static json_t *signers_of(const fmp_patch *p)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < p->summary.n_signatures; i++) {
+        const fmp_signature_info s = fmp_patch_signature(p, i);
+        fmp_digest id;
+        char hex[65];
+
+        if (!s.valid)
+            continue;
+        memcpy(id.b, s.key.id, FMP_DIGEST_LEN);
+        fmp_digest_hex(&id, hex);
+        if (json_array_append_new(list, json_string(hex)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *describe_parent(const fmp_patch *p)
+{
+    static const char *const told[] = {"kind", "lineage", "sequence"};
+    json_t *manifest = json_loads(p->manifest, 0, NULL);
+    json_t *j;
+    fmp_digest id;
+    char hex[65];
+
+    memcpy(id.b, p->summary.id, FMP_DIGEST_LEN);
+    fmp_digest_hex(&id, hex);
+    j = json_pack("{s:O, s:s, s:o, s:O}", "base",
+                  json_object_get(json_object_get(manifest, "base"), "root"), "id", hex, "signers",
+                  signers_of(p), "target",
+                  json_object_get(json_object_get(manifest, "target"), "root"));
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        json_t *value = json_object_get(manifest, told[i]);
+
+        if (value && json_object_set(j, told[i], value) != 0) {
+            json_decref(j);
+            j = NULL;
+        }
+    }
+    json_decref(manifest);
+    return j;
+}
+
+fmp_status fmp_manifest_derived(const char *json, const char *operation, const char *keep,
+                                const fmp_patch *const *parents, size_t n_parents, char **ret,
+                                fmp_error *err)
+{
+    json_t *extra = NULL;
+    json_t *list = json_array();
+    json_t *j = json_object();
+    fmp_status st = FMP_OK;
+    int bad = !j || (keep && put_kept(keep, j));
+
+    if (json)
+        st = parse_extra(json, &extra, err);
+    if (extra)
+        bad |= json_object_update(j, extra);
+    for (size_t i = 0; i < n_parents && !bad; i++)
+        bad |= json_array_append_new(list, describe_parent(parents[i]));
+    bad |= json_object_set_new(j, "operation", json_string(operation));
+    bad |= json_object_set(j, "parents", list);
+    if (!st)
+        st = bad ? no_memory(err) : give_text(j, ret, err);
+    json_decref(extra);
+    json_decref(list);
     json_decref(j);
     return st;
 }

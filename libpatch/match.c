@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/status.h"
+#include "schemas.h"
 #include "twins.h"
 
 void fmp_match_release(fmp_match *m)
@@ -104,132 +105,36 @@ static fmp_status make_rows(const fmp_store *base, const fmp_store *target, fmp_
     return FMP_OK;
 }
 
-/* ---- schemas: distinct (dtype, shape) ---------------------------------------------------------
+/* ---- schemas ----------------------------------------------------------------------------------
  */
 
-typedef struct interner {
-    fmp_table *t;
-    uint32_t *slot; /* schema number + 1, open addressing */
-    uint32_t n_slots, cap_schemas, cap_dims;
-} interner;
-
-static uint64_t hash_of(const fmp_tensor_info *i)
-{
-    uint64_t h = 1469598103934665603u;
-
-    for (const char *p = i->dtype; *p; p++)
-        h = (h ^ (uint8_t)*p) * 1099511628211u;
-    for (uint32_t d = 0; d < i->rank; d++)
-        h = (h ^ i->shape[d] ^ (h >> 29)) * 1099511628211u;
-    return h ^ h >> 32;
-}
-
-static bool schema_is(const fmp_table *t, const fmp_schema *s, const fmp_tensor_info *i)
-{
-    return s->rank == i->rank && strcmp(s->dtype, i->dtype) == 0 &&
-           (!s->rank || memcmp(t->dims + s->dims_at, i->shape, s->rank * sizeof *i->shape) == 0);
-}
-
-static bool interner_grow(interner *in)
-{
-    const uint32_t n = in->n_slots ? in->n_slots * 2 : 256;
-    uint32_t *slot = fmp_calloc(n, sizeof *slot);
-
-    if (!slot)
-        return false;
-    for (uint32_t i = 0; i < in->t->n_schemas; i++) {
-        const fmp_schema *s = &in->t->schemas[i];
-        const fmp_tensor_info info = {
-            .dtype = s->dtype, .rank = s->rank, .shape = in->t->dims + s->dims_at};
-        uint64_t at = hash_of(&info);
-
-        while (slot[at & (n - 1)])
-            at++;
-        slot[at & (n - 1)] = i + 1;
-    }
-    fmp_free(in->slot);
-    in->slot = slot;
-    in->n_slots = n;
-    return true;
-}
-
-static bool add_schema(interner *in, const fmp_tensor_info *i)
-{
-    fmp_table *t = in->t;
-    const fmp_dtype *dtype = fmp_dtype_find(i->dtype, strlen(i->dtype));
-    fmp_schema *s;
-
-    if (t->n_schemas == in->cap_schemas) {
-        const uint32_t cap = in->cap_schemas ? in->cap_schemas * 2 : 64;
-
-        s = fmp_realloc(t->schemas, cap, sizeof *s);
-        if (!s)
-            return false;
-        t->schemas = s;
-        in->cap_schemas = cap;
-    }
-    if (t->n_dims + i->rank > in->cap_dims) {
-        const uint32_t cap = in->cap_dims * 2 + 256;
-        uint64_t *dims = fmp_realloc(t->dims, cap, sizeof *dims);
-
-        if (!dims)
-            return false;
-        t->dims = dims;
-        in->cap_dims = cap;
-    }
-    s = &t->schemas[t->n_schemas++];
-    *s = (fmp_schema){.element_bits = dtype ? dtype->bits : 8,
-                      .rank = i->rank,
-                      .dims_at = t->n_dims,
-                      .n_elements = i->n_elements,
-                      .n_bytes = i->n_bytes};
-    memcpy(s->dtype, i->dtype, strlen(i->dtype) + 1);
-    if (i->rank)
-        memcpy(t->dims + t->n_dims, i->shape, i->rank * sizeof *i->shape);
-    t->n_dims += i->rank;
-    return true;
-}
-
 /* The number of a tensor's schema, or FMP_NONE when memory is short. */
-static uint32_t intern(interner *in, fmp_tensor_info i)
+static uint32_t intern(fmp_interner *in, const fmp_store *s, uint32_t tensor)
 {
-    uint64_t at = hash_of(&i);
+    const fmp_tensor_info i = fmp_store_tensor(s, tensor);
 
-    if (in->t->n_schemas * 2 >= in->n_slots && !interner_grow(in))
-        return FMP_NONE;
-    for (;; at++) {
-        uint32_t *slot = &in->slot[at & (in->n_slots - 1)];
-
-        if (*slot && schema_is(in->t, &in->t->schemas[*slot - 1], &i))
-            return *slot - 1;
-        if (!*slot) {
-            if (!add_schema(in, &i))
-                return FMP_NONE;
-            *slot = in->t->n_schemas;
-            return *slot - 1;
-        }
-    }
+    return fmp_intern(in, &i, fmp_dtype_at(s->tensors[tensor].dtype)->bits);
 }
 
 static fmp_status make_schemas(const fmp_store *base, const fmp_store *target, fmp_match *m,
                                fmp_error *err)
 {
-    interner in = {.t = &m->table};
+    fmp_interner in = {.t = &m->table};
     bool ok = true;
 
     for (uint32_t i = 0; i < m->table.n_rows && ok; i++) {
         fmp_row *r = &m->table.rows[i];
 
         if (m->base_of[i] != FMP_NONE) {
-            r->base_schema = intern(&in, fmp_store_tensor(base, m->base_of[i]));
+            r->base_schema = intern(&in, base, m->base_of[i]);
             ok &= r->base_schema != FMP_NONE;
         }
         if (ok && m->target_of[i] != FMP_NONE) {
-            r->target_schema = intern(&in, fmp_store_tensor(target, m->target_of[i]));
+            r->target_schema = intern(&in, target, m->target_of[i]);
             ok &= r->target_schema != FMP_NONE;
         }
     }
-    fmp_free(in.slot);
+    fmp_interner_release(&in);
     return ok ? FMP_OK : no_memory(err);
 }
 
@@ -238,18 +143,7 @@ static fmp_status make_schemas(const fmp_store *base, const fmp_store *target, f
 
 fmp_status fmp_match_add_map(fmp_match *m, uint32_t row, fmp_map map, fmp_error *err)
 {
-    fmp_table *t = &m->table;
-
-    if ((t->n_maps & (t->n_maps + 1)) == 0) { /* room doubles at 0, 1, 3, 7, ... */
-        fmp_map *maps = fmp_realloc(t->maps, 2 * (size_t)t->n_maps + 1, sizeof *maps);
-
-        if (!maps)
-            return no_memory(err);
-        t->maps = maps;
-    }
-    t->maps[t->n_maps] = map;
-    t->rows[row].map = t->n_maps++;
-    return FMP_OK;
+    return fmp_table_add_map(&m->table, row, map) ? FMP_OK : no_memory(err);
 }
 
 /* Bytes that a target tensor of one schema can take from the front of a base tensor of another. */

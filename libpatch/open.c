@@ -222,32 +222,29 @@ static void stuck(fmp_patch *p, const char *fmt, const char *name)
     snprintf(p->stuck, sizeof p->stuck, "%.*s", (int)sizeof p->stuck - 1, e.text);
 }
 
-/* From which target row each base row can be had back. */
-static void find_sources(fmp_patch *p)
+void fmp_table_ways_back(const fmp_table *t, uint32_t *way)
 {
-    const fmp_table *t = &p->table;
-
     for (uint32_t i = 0; i < t->n_rows; i++)
-        p->target_of[i] = FMP_NONE;
+        way[i] = FMP_NONE;
     for (uint32_t i = 0; i < t->n_rows; i++) {
         const fmp_row *r = &t->rows[i];
         const fmp_map map = fmp_table_map(t, i);
 
         if (r->state != FMP_UNCHANGED && r->state != FMP_RESIDUAL)
             continue;
-        if (map.base_off == 0 && p->target_of[map.source] == FMP_NONE &&
+        if (map.base_off == 0 && way[map.source] == FMP_NONE &&
             map.n_bytes == t->schemas[t->rows[map.source].base_schema].n_bytes)
-            p->target_of[map.source] = i;
+            way[map.source] = i;
     }
     for (uint32_t i = 0; i < t->n_rows; i++) {
         const fmp_row *r = &t->rows[i];
         const uint32_t source = r->state == FMP_ALIAS ? t->maps[r->map].source : FMP_NONE;
 
-        if (source == FMP_NONE || r->base_schema == FMP_NONE || p->target_of[i] != FMP_NONE)
+        if (source == FMP_NONE || r->base_schema == FMP_NONE || way[i] != FMP_NONE)
             continue;
-        if (t->rows[source].base_schema == r->base_schema && p->target_of[source] != FMP_NONE &&
+        if (t->rows[source].base_schema == r->base_schema && way[source] != FMP_NONE &&
             fmp_digest_equal(&t->digests[t->rows[source].base_digest], &t->digests[r->base_digest]))
-            p->target_of[i] = p->target_of[source];
+            way[i] = way[source];
     }
 }
 
@@ -256,7 +253,7 @@ static void find_reversible(fmp_patch *p)
     const fmp_table *t = &p->table;
     const fmp_layout *l = &p->layout;
 
-    find_sources(p);
+    fmp_table_ways_back(t, p->target_of);
     for (uint32_t i = 0; i < t->n_rows; i++) {
         const fmp_row *r = &t->rows[i];
 

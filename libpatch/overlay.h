@@ -38,4 +38,12 @@ static inline void fmp_overlay_release(struct fmp_store *s)
     fmp_free(s->dims);
 }
 
+/* What a writer lays over each piece of a base tensor that is read, in place of fmp_writer_set().
+ */
+typedef fmp_status (*fmp_change_fn)(void *ctx, uint32_t tensor, uint64_t off, uint8_t *buf,
+                                    size_t len, fmp_error *err);
+void fmp_writer_on_read(fmp_writer *w, fmp_change_fn change, void *ctx);
+/* The base must have this root, else nothing is written: FMP_EBASE. */
+void fmp_writer_expect(fmp_writer *w, const fmp_patch *of);
+
 #endif

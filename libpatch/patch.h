@@ -4,6 +4,8 @@
 #ifndef FMP_PATCH_H
 #define FMP_PATCH_H
 
+#include <string.h>
+
 #include "base/file.h"
 #include "container/sections.h"
 #include "container/table.h"
@@ -40,10 +42,24 @@ fmp_limits fmp_limits_or_default(const fmp_limits *limits);
 void fmp_table_roots(const fmp_table *t, bool target, fmp_digest *ret_root,
                      fmp_digest *ret_shape_root);
 
+/* From which target row the tensor of each base row can be had back by residuals, or FMP_NONE:
+ * FORMAT.md, "What can be undone", 1 and 2.  `way` has room for every row. */
+void fmp_table_ways_back(const fmp_table *t, uint32_t *way);
+
 /* Sets is_mask, once everything else is known.  mask.c. */
 fmp_status fmp_patch_recognize_mask(fmp_patch *p, fmp_error *err);
 
 /* Whether frames of the domain cover all `n_bytes` of the object (old content is stored whole). */
 bool fmp_patch_has_object(const fmp_patch *p, unsigned domain, uint32_t object, uint64_t n_bytes);
+
+/* A side file that says in which weights file each tensor lies: true only of the files that it was
+ * made for. */
+static inline bool fmp_is_index(const char *name)
+{
+    static const char end[] = ".safetensors.index.json";
+    const size_t len = strlen(name);
+
+    return len >= sizeof end - 1 && strcmp(name + len - (sizeof end - 1), end) == 0;
+}
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/status.h"
 #include "base/store.h"
+#include "create.h"
 #include "overlay.h"
 #include "patch.h"
 
@@ -28,6 +29,9 @@ struct fmp_writer {
     uint32_t *edit_of;      /* tensor of the base -> edit + 1 */
     uint8_t **added;        /* content of added tensors, from number base->n_tensors on */
     struct fmp_store store; /* the base with the changes laid over it */
+    fmp_change_fn change;   /* or NULL */
+    void *change_ctx;
+    const fmp_patch *of; /* whose base it must be, or NULL */
 };
 
 static fmp_status no_memory(fmp_error *err)
@@ -82,6 +86,8 @@ static fmp_status overlay_read(void *ctx, uint32_t tensor, uint64_t off, void *b
         return FMP_OK;
     }
     st = fmp_store_read(w->base, tensor, off, buf, len, err);
+    if (!st && w->change)
+        st = w->change(w->change_ctx, tensor, off, buf, len, err);
     if (!st && w->edit_of[tensor])
         lay_over(&w->edits[w->edit_of[tensor] - 1], off, buf, len);
     return st;
@@ -134,6 +140,17 @@ fmp_status fmp_writer_new(const fmp_store *base, const char *path,
     }
     *ret = w;
     return FMP_OK;
+}
+
+void fmp_writer_on_read(fmp_writer *w, fmp_change_fn change, void *ctx)
+{
+    w->change = change;
+    w->change_ctx = ctx;
+}
+
+void fmp_writer_expect(fmp_writer *w, const fmp_patch *of)
+{
+    w->of = of;
 }
 
 /* ---- changes ----------------------------------------------------------------------------------
@@ -328,7 +345,7 @@ fmp_status fmp_writer_finish(fmp_writer *w, fmp_create_result *ret, fmp_error *e
     fmp_status st = size_headers(w, err);
 
     if (!st)
-        st = fmp_create(w->base, &w->store, w->path, &w->o, ret, err);
+        st = fmp_create_of(w->base, &w->store, w->path, &w->o, w->of, ret, err);
     fmp_writer_abort(w);
     return st;
 }

@@ -6,62 +6,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "command.h"
 #include "fmpatch.h"
 #include "inputs.h"
 #include "outname.h"
-#include "passphrase.h"
+#include "patch_out.h"
 #include "progress.h"
 #include "report.h"
-#include "spool.h"
 #include "summary.h"
 #include "textutil.h"
 
-#define DATE_LEN 32
-
 typedef struct create_args {
     common_args common;
-    const char *output;
-    opt_list sign, renames;
-    const char *comment, *manifest, *task, *date;
-    bool reversible, raw, sha256, no_check, force, any_key_mode, lenient;
+    patch_args out;
+    opt_list renames;
+    bool reversible, raw, sha256, no_check, lenient;
     unsigned width, values;
-    opt_number level, threads;
-    passphrase_args passphrase;
 } create_args;
 
 static const opt_entry options[] = {
-    {.name = "output",
-     .letter = 'o',
-     .kind = OPT_TEXT,
-     .offset = offsetof(create_args, output),
-     .arg = "FILE",
-     .hint = HINT_FILE,
-     .help = "write the patch to FILE, '-' being standard output; without it to TARGET's stem with "
-             ".fmp, in the current directory"},
-    {.name = "force",
-     .letter = 'f',
-     .kind = OPT_FLAG,
-     .offset = offsetof(create_args, force),
-     .help = "replace FILE when it exists"},
-    {.name = "sign",
-     .kind = OPT_LIST,
-     .offset = offsetof(create_args, sign),
-     .arg = "KEYFILE",
-     .hint = HINT_FILE,
-     .help = "sign with this secret key; may be repeated"},
-    {.name = "comment",
-     .kind = OPT_TEXT,
-     .offset = offsetof(create_args, comment),
-     .arg = "TEXT",
-     .help = "sign this comment too"},
-    OPT_PASSPHRASE(create_args, passphrase),
-    {.name = "any-key-mode",
-     .kind = OPT_FLAG,
-     .offset = offsetof(create_args, any_key_mode),
-     .help = "take a secret key that others may read, too"},
+    OPT_PATCH_OUT(create_args, out, "TARGET's stem with .fmp"),
     {.name = "reversible",
      .kind = OPT_FLAG,
      .offset = offsetof(create_args, reversible),
@@ -91,13 +56,6 @@ static const opt_entry options[] = {
      .kind = OPT_FLAG,
      .offset = offsetof(create_args, lenient),
      .help = "read what the format's reference reader accepts, not only what is well formed"},
-    {.name = "level",
-     .kind = OPT_NUMBER,
-     .offset = offsetof(create_args, level),
-     .arg = "N",
-     .min = 1,
-     .max = 19,
-     .help = "zstd level, 3 without it"},
     {.name = "no-check",
      .kind = OPT_FLAG,
      .offset = offsetof(create_args, no_check),
@@ -106,130 +64,11 @@ static const opt_entry options[] = {
      .kind = OPT_FLAG,
      .offset = offsetof(create_args, sha256),
      .help = "put the files' SHA-256 into the manifest"},
-    {.name = "manifest",
-     .kind = OPT_TEXT,
-     .offset = offsetof(create_args, manifest),
-     .arg = "FILE",
-     .hint = HINT_FILE,
-     .help = "put the members of this JSON object into the manifest"},
-    {.name = "task",
-     .kind = OPT_TEXT,
-     .offset = offsetof(create_args, task),
-     .arg = "NAME",
-     .help = "the task's name, in the manifest"},
-    {.name = "date",
-     .kind = OPT_TEXT,
-     .offset = offsetof(create_args, date),
-     .arg = "RFC3339",
-     .help = "a date for the manifest (also: SOURCE_DATE_EPOCH); none without it"},
-    {.name = "threads",
-     .kind = OPT_NUMBER,
-     .offset = offsetof(create_args, threads),
-     .arg = "N",
-     .min = 1,
-     .max = 1024,
-     .help = "threads, one for each processor without it, at most 2"},
+    OPT_PATCH_HOW(create_args, out),
     OPT_PROGRESS,
     OPT_COMMON,
     {0},
 };
-
-/* ---- the manifest -----------------------------------------------------------------------------
- */
-
-/* The task's name goes into the member "task", beside what --manifest has there. */
-static bool set_task(json_t *manifest, const char *name)
-{
-    json_t *task = json_object_get(manifest, "task");
-
-    if (!task) {
-        report_json_set(manifest, "task", json_object());
-        task = json_object_get(manifest, "task");
-    }
-    return json_is_object(task) && !json_object_set_new(task, "name", json_string(name));
-}
-
-/* *ret is NULL when there is nothing to include. */
-static int load_manifest(const create_args *args, char **ret)
-{
-    json_t *manifest = NULL;
-    json_error_t at;
-    int status = FMP_OK;
-
-    *ret = NULL;
-    if (!args->manifest && !args->task)
-        return FMP_OK;
-    if (args->manifest) {
-        FILE *f = fopen(args->manifest, "re");
-
-        if (!f)
-            return report_errno(args->manifest);
-        manifest = json_loadf(f, JSON_REJECT_DUPLICATES, &at);
-        fclose(f);
-        if (!json_is_object(manifest)) {
-            report_warning("%s: %s", args->manifest,
-                           manifest ? "a JSON object is expected" : at.text);
-            json_decref(manifest);
-            return fmp_exit_status(FMP_ECORRUPT);
-        }
-    } else {
-        manifest = json_object();
-    }
-    if (args->task && !set_task(manifest, args->task))
-        status = report_usage("--task: the name is not UTF-8, or \"task\" of the manifest is no "
-                              "object");
-    else
-        *ret = json_dumps(manifest, JSON_SORT_KEYS | JSON_COMPACT);
-    json_decref(manifest);
-    return status;
-}
-
-/* 2026-01-31T23:59:59Z, or with an offset such as +01:00 in place of Z. */
-static bool is_rfc3339(const char *s)
-{
-    static const char shape[] = "0000-00-00T00:00:00";
-    size_t i = 0;
-
-    for (; shape[i]; i++) {
-        if (shape[i] == '0' ? s[i] < '0' || s[i] > '9' : s[i] != shape[i])
-            return false;
-    }
-    if (s[i] == '.') {
-        const size_t n = strspn(s + i + 1, "0123456789");
-
-        if (!n || n > 9)
-            return false;
-        i += 1 + n;
-    }
-    if (!strcmp(s + i, "Z"))
-        return true;
-    return (s[i] == '+' || s[i] == '-') && strlen(s + i) == 6 &&
-           strspn(s + i + 1, "0123456789") == 2 && s[i + 3] == ':' &&
-           strspn(s + i + 4, "0123456789") == 2;
-}
-
-static int find_date(const create_args *args, char date[DATE_LEN], const char **ret)
-{
-    const char *epoch = getenv("SOURCE_DATE_EPOCH");
-    uint64_t seconds;
-    struct tm tm;
-    time_t t;
-
-    *ret = args->date;
-    if (args->date && !is_rfc3339(args->date))
-        return report_usage("--date: a date such as 2026-01-31T23:59:59Z is expected, found '%s'",
-                            args->date);
-    if (args->date || !epoch || !*epoch)
-        return FMP_OK;
-    if (!text_number(epoch, &seconds) || seconds > 253402300799) /* the end of the year 9999 */
-        return report_usage("SOURCE_DATE_EPOCH: a number of seconds is expected, found '%s'",
-                            epoch);
-    t = (time_t)seconds;
-    if (!gmtime_r(&t, &tm) || !strftime(date, DATE_LEN, "%Y-%m-%dT%H:%M:%SZ", &tm))
-        return report_usage("SOURCE_DATE_EPOCH: no date");
-    *ret = date;
-    return FMP_OK;
-}
 
 /* ---- results ----------------------------------------------------------------------------------
  */
@@ -284,70 +123,18 @@ static void print_summary(const common_args *common, const fmp_patch_summary *s,
 
 typedef struct create_work {
     fmp_store *base, *target;
-    fmp_secret_key **keys;
-    size_t n_keys;
-    char *manifest;
-    char *default_path;
-    spool_out spool;
-    const char *path;
-    char date[DATE_LEN];
+    patch_out out;
 } create_work;
 
 static void release(create_work *w)
 {
     fmp_store_close(w->base);
     fmp_store_close(w->target);
-    for (size_t i = 0; i < w->n_keys; i++)
-        fmp_secret_key_free(w->keys[i]);
-    free(w->keys);
-    free(w->manifest);
-    free(w->default_path);
-    spool_out_close(&w->spool);
-    passphrase_forget();
-}
-
-static int load_keys(create_work *w, const create_args *args)
-{
-    fmp_error err;
-
-    w->keys = text_alloc(args->sign.n * sizeof(fmp_secret_key *));
-    for (size_t i = 0; i < args->sign.n; i++) {
-        if (fmp_secret_key_load(args->sign.items[i], args->any_key_mode, passphrase_ask, NULL,
-                                &w->keys[i], &err))
-            return report_error(&args->common, &err);
-        w->n_keys++;
-    }
-    return FMP_OK;
-}
-
-static int choose_path(create_work *w, const create_args *args, char **operands)
-{
-    if (args->output && spool_is_dash(args->output)) {
-        const int status = args->common.json
-                               ? report_usage("--json and the patch cannot share standard output")
-                               : spool_out_open(&w->spool);
-
-        w->path = w->spool.path;
-        return status;
-    }
-    if (!args->output)
-        w->default_path = outname_patch(operands[1]);
-    w->path = args->output ? args->output : w->default_path;
-    if (!w->path || !*w->path)
-        return report_usage("create: '%s' gives the patch no name; use -o FILE", operands[1]);
-    for (int i = 0; i < 2; i++) {
-        if (outname_is_same(w->path, operands[i]))
-            return report_usage("create: the patch would replace '%s'", operands[i]);
-    }
-    return FMP_OK;
+    patch_out_close(&w->out);
 }
 
 static int check_args(const create_args *args)
 {
-    if (!args->sign.n && args->comment)
-        return report_usage("--comment is signed and needs --sign");
-    if (args->comment && strlen(args->comment) > FMP_COMMENT_MAX)
-        return report_usage("--comment: at most %d bytes", FMP_COMMENT_MAX);
     for (size_t i = 0; i < args->renames.n; i++) {
         const char *equals = strchr(args->renames.items[i], '=');
 
@@ -355,7 +142,7 @@ static int check_args(const create_args *args)
             return report_usage("--rename: OLD=NEW is expected, found '%s'",
                                 args->renames.items[i]);
     }
-    return passphrase_open(&args->passphrase);
+    return FMP_OK;
 }
 
 static int open_stores(create_work *w, const create_args *args, char **operands)
@@ -369,69 +156,53 @@ static int open_stores(create_work *w, const create_args *args, char **operands)
     return FMP_OK;
 }
 
-static int make_patch(create_work *w, const create_args *args, const char *date)
+static int make_patch(create_work *w, const create_args *args)
 {
     static const unsigned widths[] = {0, 8, 16, 32, 64};
-    const fmp_create_options how = {
-        .size = sizeof how,
-        .n_threads = (unsigned)args->threads.value,
-        .level = (int)args->level.value,
-        .width = widths[args->width],
-        .reversible = args->reversible,
-        .sha256 = args->sha256,
-        .replace = args->force,
-        .no_check = args->no_check,
-        .set_values = args->values == 1,
-        .renames = args->renames.items,
-        .n_renames = args->renames.n,
-        .manifest_json = w->manifest,
-        .date = date,
-        .keys = w->keys,
-        .n_keys = w->n_keys,
-        .sign_comment = args->comment,
-        .progress = progress_start(&args->common, "create"),
-    };
     const uint64_t target_bytes = inputs_store_bytes(w->target);
-    const char *shown = w->spool.path ? "standard output" : w->path;
+    fmp_create_options how = patch_out_options(&w->out);
     fmp_create_result result;
     fmp_error err;
-    const fmp_status st = fmp_create(w->base, w->target, w->path, &how, &result, &err);
+    fmp_status st;
+    int status;
 
+    how.width = widths[args->width];
+    how.reversible = args->reversible;
+    how.sha256 = args->sha256;
+    how.no_check = args->no_check;
+    how.set_values = args->values == 1;
+    how.renames = args->renames.items;
+    how.n_renames = args->renames.n;
+    how.progress = progress_start(&args->common, "create");
+    st = fmp_create(w->base, w->target, w->out.path, &how, &result, &err);
     progress_end();
     if (st)
         return report_error(&args->common, &err);
-    if (w->spool.path) {
-        const int status = spool_out_copy(&w->spool);
-
-        if (status)
-            return status;
-    }
-    print_summary(&args->common, &result.summary, shown, target_bytes);
+    status = patch_out_deliver(&w->out);
+    if (status)
+        return status;
+    print_summary(&args->common, &result.summary, w->out.shown, target_bytes);
     if (args->common.json)
-        print_json(&result.summary, w->path, target_bytes);
-    else if (!w->spool.path)
-        puts(w->path);
+        print_json(&result.summary, w->out.path, target_bytes);
+    patch_out_print(&w->out);
     return FMP_OK;
 }
 
 static int create(const create_args *args, char **operands)
 {
     create_work w = {0};
-    const char *date = NULL;
     int status = check_args(args);
 
     if (!status)
-        status = find_date(args, w.date, &date);
-    if (!status)
-        status = load_manifest(args, &w.manifest);
-    if (!status)
-        status = choose_path(&w, args, operands);
+        status = patch_out_open(&w.out, &args->out, &args->common,
+                                args->out.output ? NULL : outname_patch(operands[1]), operands[1],
+                                operands, 2);
     if (!status)
         status = open_stores(&w, args, operands);
     if (!status)
-        status = load_keys(&w, args);
+        status = patch_out_load_keys(&w.out);
     if (!status)
-        status = make_patch(&w, args, date);
+        status = make_patch(&w, args);
     release(&w);
     return status;
 }

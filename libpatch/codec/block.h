@@ -104,6 +104,7 @@ typedef struct fmp_block_params {
     bool sign_magnitude;
     bool set_values; /* new bits in place of residuals */
     bool by_one;     /* the caller knows that every changed unit is larger by 1 (masks) */
+    bool in_order;   /* units are given as places in the order (fmp_order_map()), not as bits */
 } fmp_block_params;
 
 /*

@@ -172,9 +172,11 @@ static uint64_t sum_of(const uint8_t *data, size_t len)
     return fmp_xxh_final(&x);
 }
 
-fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *p, const void *base,
+fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *params, const void *base,
                             const void *target, uint32_t n_bytes, fmp_piece *piece, fmp_error *err)
 {
+    fmp_block_params how = *params; /* how base and target are to be read */
+    const fmp_block_params *p = &how;
     const unsigned width = p->bits / 8u;
     plan pl = {.base = base, .target = target, .n_units = n_bytes / width};
     fmp_block *head = &piece->head;
@@ -183,6 +185,7 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *p, const voi
     piece_clear(piece);
     head->bits = p->bits;
     head->sign_magnitude = p->sign_magnitude && !p->set_values;
+    how.sign_magnitude &= !how.in_order;
     head->kind = p->set_values ? FMP_BLOCK_SET : FMP_BLOCK_RESIDUAL;
     pl.n_changed = fmp_scan_changed(base, target, pl.n_units, p->bits, s->idx);
     if (!pl.n_changed)
@@ -192,7 +195,9 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *p, const voi
     choose(s, p, &pl, piece);
     head->n_set = pl.n_list;
     touched = (size_t)pl.n_changed * width;
-    if (head->pos == FMP_POS_FULL) {
+    if (p->in_order) {
+        ; /* the units themselves, of which the sums would be, nobody knows */
+    } else if (head->pos == FMP_POS_FULL) {
         piece->sum_before = sum_of(base, n_bytes);
         piece->sum_after = sum_of(target, n_bytes);
     } else {

@@ -9,6 +9,21 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+/* A bit for each unit of a word of 8 bytes that is not 0. */
+ALWAYS_INLINE uint32_t units_set(uint64_t x, unsigned width)
+{
+    const uint64_t low = width == 1 ? 0x7f7f7f7f7f7f7f7fu : 0x7fff7fff7fff7fffu;
+
+    if (width == 8)
+        return x != 0;
+    if (width == 4)
+        return ((uint32_t)x != 0) | (uint32_t)((x >> 32) != 0) << 1;
+    x = (((x & low) + low) | x) & ~low; /* the top bit of each unit says that it is not 0 */
+    if (width == 2)
+        return (uint32_t)((x >> 15) * 0x0001000200040008u >> 48) & 15;
+    return (uint32_t)((x >> 7) * 0x0102040810204080u >> 56);
+}
+
 /* 64 bytes at a time: most are equal, and then two loads and an OR a word is all it takes. */
 ALWAYS_INLINE uint32_t scan_changed(const uint8_t *a, const uint8_t *b, uint32_t n_units,
                                     uint32_t *idx, unsigned width)
@@ -22,6 +37,7 @@ ALWAYS_INLINE uint32_t scan_changed(const uint8_t *a, const uint8_t *b, uint32_t
         const uint8_t *pb = b + (size_t)i * width;
         uint64_t x[8];
         uint64_t any = 0;
+        uint64_t set = 0;
 
         for (unsigned k = 0; k < 8; k++) {
             uint64_t u, v;
@@ -33,10 +49,10 @@ ALWAYS_INLINE uint32_t scan_changed(const uint8_t *a, const uint8_t *b, uint32_t
         }
         if (!any)
             continue;
-        for (uint32_t k = 0; k < group; k++) {
-            idx[n] = i + k;
-            n += memcmp(pa + (size_t)k * width, pb + (size_t)k * width, width) != 0;
-        }
+        for (unsigned k = 0; k < 8; k++)
+            set |= (uint64_t)units_set(x[k], width) << (k * 8 / width);
+        for (; set; set &= set - 1)
+            idx[n++] = i + (uint32_t)__builtin_ctzll(set);
     }
     for (uint32_t i = n_grouped; i < n_units; i++) {
         if (memcmp(a + (size_t)i * width, b + (size_t)i * width, width) != 0)

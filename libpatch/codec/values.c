@@ -19,16 +19,36 @@ ALWAYS_INLINE uint64_t residual_at(const uint8_t *base, const uint8_t *target, s
                         fmp_load_le(target + i * width, width), bits, sm);
 }
 
+/* Small residuals, which most are, are counted as they are, in tables that take turns: the same
+ * counter time and again would have to wait for itself. */
+enum { SMALL = 64, TURNS = 4 };
+
+typedef struct token_counts {
+    uint32_t sparse[256], apart[256], full[256];
+    uint32_t small[TURNS][SMALL];
+} token_counts;
+
+ALWAYS_INLINE void count_token(token_counts *c, uint64_t z, uint32_t times)
+{
+    c->sparse[fmp_value_token(z - 1)] += times;
+    c->apart[fmp_value_token((z - 1) >> 1)] += times;
+    c->full[fmp_value_token(z)] += times;
+}
+
 ALWAYS_INLINE void count_tokens(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
-                                uint32_t n, unsigned bits, bool sm, uint32_t sparse[256],
-                                uint32_t apart[256], uint32_t full[256])
+                                uint32_t n, unsigned bits, bool sm, token_counts *c)
 {
     for (uint32_t i = 0; i < n; i++) {
         const uint64_t z = residual_at(base, target, idx[i], bits, sm);
 
-        sparse[fmp_value_token(z - 1)]++;
-        apart[fmp_value_token((z - 1) >> 1)]++;
-        full[fmp_value_token(z)]++;
+        if (z < SMALL)
+            c->small[i % TURNS][z]++;
+        else
+            count_token(c, z, 1);
+    }
+    for (unsigned z = 1; z < SMALL; z++) {
+        for (unsigned k = 0; k < TURNS; k++)
+            count_token(c, z, c->small[k][z]);
     }
 }
 
@@ -89,40 +109,38 @@ void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t 
                      uint32_t n_units, unsigned bits, bool sm, fmp_palette *palette,
                      fmp_value_cost *ret)
 {
-    uint32_t sparse[256] = {0};
-    uint32_t apart[256] = {0};
-    uint32_t full[256] = {0};
+    token_counts c = {0};
     uint64_t sizes;
 
     switch (bits) {
     case 8:
-        count_tokens(base, target, idx, n, 8, sm, sparse, apart, full);
+        count_tokens(base, target, idx, n, 8, sm, &c);
         break;
     case 16:
-        count_tokens(base, target, idx, n, 16, sm, sparse, apart, full);
+        count_tokens(base, target, idx, n, 16, sm, &c);
         break;
     case 32:
-        count_tokens(base, target, idx, n, 32, sm, sparse, apart, full);
+        count_tokens(base, target, idx, n, 32, sm, &c);
         break;
     default:
-        count_tokens(base, target, idx, n, 64, sm, sparse, apart, full);
+        count_tokens(base, target, idx, n, 64, sm, &c);
     }
-    full[0] += n_units - n;
-    ret->extra_sparse = raw_bits(sparse);
-    ret->extra_full = raw_bits(full);
-    ret->sparse = ret->extra_sparse + fmp_entropy_bits(sparse);
-    ret->full = ret->extra_full + fmp_entropy_bits(full);
-    ret->sparse_class = value_class(sparse, n);
+    c.full[0] += n_units - n;
+    ret->extra_sparse = raw_bits(c.sparse);
+    ret->extra_full = raw_bits(c.full);
+    ret->sparse = ret->extra_sparse + fmp_entropy_bits(c.sparse);
+    ret->full = ret->extra_full + fmp_entropy_bits(c.full);
+    ret->sparse_class = value_class(c.sparse, n);
     /* Huffman spends a bit on every token: where most sizes are 1, signs had better not be in it.
      */
-    sizes = entropy_below_a_bit(apart);
+    sizes = entropy_below_a_bit(c.apart);
     ret->sign_apart = sizes < n - n / 8;
     if (ret->sign_apart) {
-        ret->extra_sparse = raw_bits(apart) + n;
+        ret->extra_sparse = raw_bits(c.apart) + n;
         ret->sparse = ret->extra_sparse + sizes + sizes / 8;
         ret->sparse_class = 0;
     }
-    ret->full_class = value_class(full, n_units);
+    ret->full_class = value_class(c.full, n_units);
     ret->palette = false;
     if (bits >= 32 && n >= 64)
         try_palette(base, target, idx, n, bits, sm, palette, ret);

@@ -28,6 +28,20 @@ void fmp_table_release(fmp_table *t)
     *t = (fmp_table){0};
 }
 
+bool fmp_table_add_map(fmp_table *t, uint32_t row, fmp_map map)
+{
+    if ((t->n_maps & (t->n_maps + 1)) == 0) { /* room doubles at 0, 1, 3, 7, ... */
+        fmp_map *maps = fmp_realloc(t->maps, 2 * (size_t)t->n_maps + 1, sizeof *maps);
+
+        if (!maps)
+            return false;
+        t->maps = maps;
+    }
+    t->maps[t->n_maps] = map;
+    t->rows[row].map = t->n_maps++;
+    return true;
+}
+
 /* ---- writing ----------------------------------------------------------------------------------
  */
 

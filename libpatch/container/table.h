@@ -59,6 +59,8 @@ typedef struct fmp_table {
 } fmp_table;
 
 void fmp_table_release(fmp_table *t);
+/* Gives a row a map; for tables that are being made.  False: no memory. */
+bool fmp_table_add_map(fmp_table *t, uint32_t row, fmp_map map);
 /* Serialises all but the digests. */
 void fmp_table_write(const fmp_table *t, fmp_buf *out);
 /* `digests` is the stored DIGESTS section.  `path` is for messages. */

@@ -2,8 +2,8 @@
  * Fuzz target: a base and a patch for it.  The first four bytes are the length of the base, the
  * base follows, then the patch.  Digests are made right again before the patch is opened, so that a
  * change of any part reaches the code behind them: base digests from the base, roots in the
- * manifest, digests of frames and of sections.  Signatures are taken as they are; nothing is
- * written.
+ * manifest, digests of frames and of sections.  Signatures are taken as they are; no checkpoint is
+ * written.  What opens is also inverted, squashed and taken in part: what comes out must open.
  */
 #include <string.h>
 
@@ -187,6 +187,27 @@ static void mend(image *m, const fmp_store *base)
     }
 }
 
+static void combine(const fmp_patch *p)
+{
+    static const char *const all[] = {"*a*", "*w*"};
+    const fmp_subset_options part = {.size = sizeof part, .tensors = all, .n_tensors = 2};
+    const fmp_create_options o = {.size = sizeof o, .n_threads = 1, .replace = true};
+    const char *path = fuzz_file_path("made.fmp");
+
+    for (int verb = 0; verb < 3; verb++) {
+        fmp_patch *made;
+        const fmp_status st = verb == 0   ? fmp_invert(p, path, &o, NULL, NULL)
+                              : verb == 1 ? fmp_squash(&p, 1, path, &o, NULL, NULL)
+                                          : fmp_subset(p, &part, path, &o, NULL, NULL);
+
+        if (st)
+            continue;
+        if (fmp_patch_open(path, NULL, &made, NULL))
+            abort();
+        fmp_patch_close(made);
+    }
+}
+
 static void apply(const fmp_store *base, const image *m)
 {
     const fmp_limits limits = {.size = sizeof limits,
@@ -210,6 +231,7 @@ static void apply(const fmp_store *base, const image *m)
     }
     if (!access(fuzz_file_path("out"), F_OK))
         abort();
+    combine(p);
     fmp_patch_close(p);
 }
 

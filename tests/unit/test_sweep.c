@@ -98,6 +98,32 @@ static fmp_status do_verify(fmp_patch *p, fmp_error *err)
     return fmp_verify(p, base, 1, (fmp_progress){NULL, NULL}, err);
 }
 
+static const fmp_create_options one_thread = {.size = sizeof one_thread, .n_threads = 1};
+
+static fmp_status do_invert(fmp_patch *p, fmp_error *err)
+{
+    return fmp_invert(p, at("out"), &one_thread, NULL, err);
+}
+
+static fmp_status do_squash(fmp_patch *p, fmp_error *err)
+{
+    fmp_patch *inverse = NULL;
+    fmp_status st = fmp_patch_open(at("inverse.fmp"), NULL, &inverse, err);
+
+    if (!st)
+        st = fmp_squash((const fmp_patch *[]){p, inverse}, 2, at("out"), &one_thread, NULL, err);
+    fmp_patch_close(inverse);
+    return st;
+}
+
+static fmp_status do_subset(fmp_patch *p, fmp_error *err)
+{
+    static const char *const names[] = {"w", "tied", "resized"};
+    const fmp_subset_options what = {.size = sizeof what, .tensors = names, .n_tensors = 3};
+
+    return fmp_subset(p, &what, at("out"), &one_thread, NULL, err);
+}
+
 static void sweep(verb v, const char *want)
 {
     const unsigned n = count_entries(at(""));
@@ -165,6 +191,19 @@ static void test_verify(void **state)
     sweep(do_verify, NULL);
 }
 
+static void test_algebra(void **state)
+{
+    fmp_patch *p = open_patch(at("p.fmp"));
+    fmp_error err;
+
+    (void)state;
+    sweep(do_invert, NULL);
+    sweep(do_subset, NULL);
+    assert_status(fmp_invert(p, at("inverse.fmp"), &one_thread, NULL, &err), FMP_OK, &err);
+    sweep(do_squash, NULL);
+    fmp_patch_close(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_apply_base_layout),
         cmocka_unit_test(test_revert),
         cmocka_unit_test(test_verify),
+        cmocka_unit_test(test_algebra),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
