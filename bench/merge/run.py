@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.join(ROOT, "bench"))
 import checkpoint  # noqa: E402
 
 RESULTS = os.path.join(ROOT, "bench", "merge", "results")
-LAMBDAS = {"task arithmetic": ("0.3", "0.5", "0.7", "1"), "TIES": ("0.7", "1", "1.5")}
+LAMBDAS = {"task arithmetic": ("0.1", "0.2", "0.3", "0.5", "0.7", "1"), "TIES": ("0.3", "0.5", "0.7", "1", "1.5")}
 LIKE = {"DARE": "task arithmetic"}  # in expectation DARE is that, so its lambda is that one's
 METHODS = {
     "base": ["--method", "task-arithmetic", "--lambda", "0"],
@@ -33,7 +33,8 @@ METHODS = {
     "TIES": ["--method", "ties", "--ties", "paper", "--density", "0.2"],
     "DARE": ["--method", "dare-linear", "--rescale", "inverse", "--density", "0.5", "--normalize", "no"],
     "RAM": ["--method", "ram"],
-    "Fisher": ["--method", "fisher", "--fisher-normalize", "l2"],
+    "Fisher": ["--method", "fisher"],
+    "Fisher, floor for all": ["--method", "fisher", "--fisher-floor", "all"],
 }
 
 
@@ -103,7 +104,7 @@ class Merging:
         """Accuracy on each task of the merge of the patches of these tasks."""
         patches = [self.tasks.patch(kind, t, seed) for t in names]
         argv = list(METHODS[method]) + (["--lambda", lam] if lam else []) + (["--seed", str(seed)] if method == "DARE" else [])
-        if method == "Fisher":
+        if METHODS[method][1] == "fisher":
             for t in names:
                 argv += ["--scores", self.tasks.fisher(kind, t, seed)]
 

@@ -134,6 +134,8 @@ def jobs(args, base, targets, patches):
     merged, whole = out + ".fmp", out + ".safetensors"
     both = "b2sum %s & b2sum %s & wait" % (base, targets[0])
     yield "b2sum of base and target, two at once", ["sh", "-c", both], [base, targets[0]]
+    verify = "%s verify -q --threads 1 --base %s %s" % (args.fmpatch, base, patches[0])
+    yield "fmpatch verify --base, two at once", ["sh", "-c", "%s & %s & wait" % (verify, verify)], [base, patches[0]]
     for k in args.k:
         for method, options in METHODS.items():
             argv = [args.fmpatch, "merge", *options, base, *patches[:k], "-o", merged, "-f", "-q"]
@@ -179,26 +181,27 @@ def measure_all(args, work):
 
 def report(args, costs):
     cpu = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?")
-    first = next(iter(costs))
+    hashing = list(costs)[:2]
     warm = lambda c: c[: args.runs]  # noqa: E731
     middle = lambda c, field: statistics.median(getattr(x, field) for x in warm(c))  # noqa: E731
     rows = []
     for label, c in costs.items():
         # Ratios turn by turn: a job and the hashing of the same turn met the same machine.
-        ratio = statistics.median(x.wall / y.wall for x, y in zip(warm(c), costs[first]))
-        rows.append([label, "%.1f" % middle(c, "wall"), "%.2f" % ratio, "%.1f" % middle(c, "cpu"),
-                     "%.2f" % (middle(c, "cpu") / middle(costs[first], "cpu")), "%.0f" % max(x.rss for x in c),
-                     "%.1f" % c[-1].wall if len(c) > args.runs else "-"])
+        ratios = ["%.2f" % statistics.median(getattr(x, f) / getattr(y, f) for x, y in zip(warm(c), costs[h]))
+                  for f in ("wall", "cpu") for h in hashing]
+        rows.append([label, "%.1f" % middle(c, "wall"), *ratios[:2], "%.1f" % middle(c, "cpu"), *ratios[2:],
+                     "%.0f" % max(x.rss for x in c), "%.1f" % c[-1].wall if len(c) > args.runs else "-"])
     text = ("`bench/merge/speed.py%s`, %s, %d processors, load %.1f when it ended, %s\n\n"
             "Base: the shape of a Llama of %d layers, %s bf16 weights from a fixed seed; each patch changes 0.5 %% of "
             "them. Medians of %d runs with all files in the page cache; the last column is one run after "
-            "`posix_fadvise(DONTNEED)` on what it reads. The ratios are to the first line. Memory is the "
+            "`posix_fadvise(DONTNEED)` on what it reads. Ratios are to the "
+            "first line, and to the second, which hashes as many bytes with this library's BLAKE2b. Memory is the "
             "largest resident set of any run, of one process; mergekit maps its inputs, and what it has read of "
             "them counts. What takes over %d s is run once.\n\n"
             % (" --layers %d" % args.layers if args.layers != 30 else "", cpu, os.cpu_count(), os.getloadavg()[0],
                datetime.date.today().isoformat(), args.layers,
                format(sum(int(np.prod(s)) for s in shapes(args.layers).values()), ","), args.runs, SLOW))
-    text += table(["job", "wall, s", "ratio", "CPU, s", "ratio", "memory, MiB", "cold, s"], rows)
+    text += table(["job", "wall, s", "/ b2sum", "/ verify", "CPU, s", "/ b2sum", "/ verify", "memory, MiB", "cold, s"], rows)
     os.makedirs(os.path.join(ROOT, "bench", "merge", "results"), exist_ok=True)
     with open(os.path.join(ROOT, "bench", "merge", "results", "speed.md"), "w") as f:
         f.write(text)

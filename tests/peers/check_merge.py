@@ -94,8 +94,13 @@ def with_peft(function, weights, *options):
 
 
 def keep_mask(name, parent, where, n, density):
-    """fmpatch's random keep-mask of one tensor of one parent: zeros but for the kept ones among `where`."""
-    raise NotImplementedError
+    """What fmpatch.h says of DARE's random numbers, for the elements `where` of one parent's tensor; 0 elsewhere."""
+    seed = xxhash.xxh3_64_intdigest(name.encode(), seed=SEED)
+    head, mask = parent.to_bytes(8, "little"), np.zeros(n)
+    for element in where.tolist():
+        draw = xxhash.xxh3_64_intdigest(head + element.to_bytes(8, "little"), seed=seed)
+        mask[element] = (draw >> 11) / 2**53 < density
+    return mask
 
 
 def with_our_mask(theirs, density):
@@ -221,6 +226,7 @@ def merged_by_fmpatch(args, parents, options, work):
 # of a double decides, and that depends on whether a multiplication and an addition were fused.
 W3, W2 = [0.57131, 0.28912, 0.13957], [0.70709, 0.29291]
 F64 = torch.float64
+SINGLE = "mergekit, float32 inside"
 
 
 def comma(xs):
@@ -248,8 +254,10 @@ def cases(sets):
                    with_peft(peft.magnitude_prune, w, density), (density, 0))
         density, gamma = (0.003, 0.001) if parents is sparse else (0.9, 0.01)
         at = ["--density", density, "--gamma", gamma, *given]
+        like = ["--ties", "mergekit", "--normalize", "no"]  # mergekit's default for all but its plain TIES
         for method in ("breadcrumbs", "breadcrumbs-ties"):
-            yield ("%s, density %g, gamma %g" % (method, density, gamma), "mergekit", parents, ["--method", method, *at],
+            yield ("%s, density %g, gamma %g" % (method, density, gamma), "mergekit", parents,
+                   ["--method", method, *like, *at],
                    mergekit(method.replace("-", "_"), w, density=density, gamma=gamma), (density, gamma))
         yield "ram", "mergekit", parents, ["--method", "ram"], mergekit("ram", epsilon=1e-5), None
         if len(parents.patches) == 2:
@@ -257,11 +265,11 @@ def cases(sets):
     given, at = ["--weights", comma(W3)], ["--density", 0.5, "--seed", SEED]
     for method in ("linear", "ties"):
         yield ("dare-%s, density 0.5, inverse" % method, "PEFT", sparse,
-               ["--method", "dare-" + method, "--rescale", "inverse", *at, *given],
+               ["--method", "dare-" + method, "--ties", "peft", "--rescale", "inverse", *at, *given],
                with_our_mask(with_peft(getattr(peft, "dare_" + method), W3, 0.5), 0.5), None)
         for rescale in ("l1", "none"):
-            yield ("dare-%s, density 0.5, %s" % (method, rescale), "mergekit", sparse,
-                   ["--method", "dare-" + method, "--rescale", rescale, *at, *given],
+            yield ("dare-%s, density 0.5, %s" % (method, rescale), SINGLE, sparse,
+                   ["--method", "dare-" + method, *like, "--rescale", rescale, *at, *given],
                    with_our_mask(mergekit("dare_" + method, W3, density=0.5, rescale=rescale == "l1"), 0.5), None)
 
 
@@ -403,7 +411,8 @@ def main():
         for method, theirs, parents, options, function, trims in cases(sets):
             found = by_function(args, base, parents, options, function, trims, work)
             # Two ways to add up in double meet, once rounded, in all but one of some hundred million elements.
-            report.add(method, theirs, parents, found, found.differ <= 2 and found.beyond == 0)
+            ok = found.beyond <= found.n // 1000 if theirs == SINGLE else found.differ <= 2 and found.beyond == 0
+            report.add(method, theirs, parents, found, ok)
         for parents in sets:
             found = paper_case(args, base, parents, 0.2, work)
             report.add("ties, density 0.2", "paper (transcribed)", parents, found, found.differ <= 2 and found.beyond == 0)
