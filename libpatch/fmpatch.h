@@ -705,12 +705,14 @@ typedef struct fmp_merge_overlap {
     fmp_tensor_info tensor; /* borrowed from the base */
     uint64_t n_by[4];       /* elements changed by 1, 2, 3, and 4 or more parents */
     uint64_t n_conflicts;   /* of those, moved up by one and down by another */
+    uint64_t n_merged;      /* elements that the merge changes */
 } fmp_merge_overlap;
 
 typedef struct fmp_merge_forecast {
     fmp_merge_overlap *tensors; /* those that some parent changes, in the base's order */
     uint32_t n_tensors;
     uint64_t n_changed; /* elements that some parent changes */
+    uint64_t n_merged;  /* elements that the merge changes: fewer where it trims */
     uint64_t n_bytes;   /* estimated size of the merged patch */
 } fmp_merge_forecast;
 

@@ -85,15 +85,22 @@ static void merge_numbers(const fmp_merge_job *j, const fmp_merge_reader *r, uin
         bend(j, tensor, done, len / width, kind, width, buf);
 }
 
-/* What is no number comes from one parent. */
-static void take_from_one(const fmp_merge_job *j, const fmp_merge_reader *r, uint32_t tensor,
-                          uint8_t *buf)
+/* The parent from which a tensor of no numbers comes. */
+static uint32_t source_of(const fmp_merge_job *j, uint32_t tensor)
 {
-    const unsigned width = fmp_dtype_at(j->in.base->tensors[tensor].dtype)->width / 8u;
     uint32_t i = j->h.integers > 0 ? (uint32_t)j->h.integers - 1 : 0;
 
     while (j->h.integers < 0 && i < j->in.k && !j->in.touch[i][tensor])
         i++;
+    return i;
+}
+
+static void take_from_one(const fmp_merge_job *j, const fmp_merge_reader *r, uint32_t tensor,
+                          uint8_t *buf)
+{
+    const unsigned width = fmp_dtype_at(j->in.base->tensors[tensor].dtype)->width / 8u;
+    const uint32_t i = source_of(j, tensor);
+
     for (uint32_t e = 0; i < j->in.k && e < r->list[i].n; e++)
         fmp_store_le(buf + (size_t)r->list[i].at[e] * width, r->list[i].bits[e], width);
 }
@@ -387,6 +394,25 @@ void fmp_merge_forecast_release(fmp_merge_forecast *f)
     *f = (fmp_merge_forecast){0};
 }
 
+static void count_meeting(const fmp_merge_job *j, const fmp_merge_reader *r, uint32_t tensor,
+                          uint32_t n_units, const fmp_merge_meeting *m, fmp_merge_overlap *o)
+{
+    const unsigned width = fmp_dtype_at(j->in.base->tensors[tensor].dtype)->width / 8u;
+    const fmp_value_kind kind = fmp_merge_kind(j, tensor);
+    const uint8_t *at = r->base + (size_t)m->at * width;
+    bool up = false, down = false;
+
+    for (uint32_t i = 0; i < j->in.k; i++) {
+        up |= m->x[i] > m->b;
+        down |= m->x[i] < m->b;
+    }
+    o->n_by[m->n < 4 ? m->n - 1 : 3]++;
+    o->n_conflicts += up && down;
+    if (fmp_value_rounds(kind))
+        o->n_merged += bits_of(m, merge_one(j, r, tensor, n_units, m), kind, at, width) !=
+                       fmp_load_le(at, width);
+}
+
 static fmp_status count_window(fmp_merge_job *j, fmp_merge_reader *r, uint32_t tensor, uint64_t off,
                                uint32_t len, fmp_merge_overlap *o, fmp_error *err)
 {
@@ -398,16 +424,12 @@ static fmp_status count_window(fmp_merge_job *j, fmp_merge_reader *r, uint32_t t
 
     if (!st)
         st = fmp_merge_read(&j->in, r, tensor, off, len, r->base, 0, j->in.k - 1, err);
-    while (!st && fmp_merge_next(j, r, tensor, off, r->base, kind, width, next, &m)) {
-        bool up = false, down = false;
-
-        for (uint32_t i = 0; i < j->in.k; i++) {
-            up |= m.t[i] > 0;
-            down |= m.t[i] < 0;
-        }
-        o->n_by[m.n < 4 ? m.n - 1 : 3]++;
-        o->n_conflicts += up && down;
-    }
+    if (!st && j->h.method == FMP_MERGE_FISHER && fmp_value_rounds(kind))
+        st = fmp_merge_read_scores(j, r, tensor, off / width, len / width, err);
+    while (!st && fmp_merge_next(j, r, tensor, off, r->base, kind, width, next, &m))
+        count_meeting(j, r, tensor, len / width, &m, o);
+    if (!st && !fmp_value_rounds(kind) && source_of(j, tensor) < j->in.k)
+        o->n_merged += r->list[source_of(j, tensor)].n;
     return st;
 }
 
@@ -420,23 +442,26 @@ static fmp_status plan_work(void *ctx, fmp_pool *pool, uint64_t item, unsigned s
 {
     plan_job *p = ctx;
     const uint32_t tensor = (uint32_t)item;
+    const uint32_t most = fmp_merge_window(p->j, tensor);
     fmp_merge_overlap *o = &p->tensors[tensor];
     fmp_status st = FMP_OK;
 
     (void)pool;
     o->tensor = fmp_store_tensor(p->j->in.base, tensor);
     for (uint64_t off = 0; p->j->in.touched[tensor] && off < o->tensor.n_bytes && !st;
-         off += FMP_LEAF_LEN) {
+         off += most) {
         const uint64_t left = o->tensor.n_bytes - off;
 
         st = count_window(p->j, &p->j->in.reader[slot], tensor, off,
-                          (uint32_t)(left < FMP_LEAF_LEN ? left : FMP_LEAF_LEN), o, err);
+                          (uint32_t)(left < most ? left : most), o, err);
     }
+    if (p->j->line && !p->j->line[tensor].straight) /* on an arc all of them move */
+        o->n_merged = o->tensor.n_elements;
     return st;
 }
 
-/* The parents' payload shrinks as their elements meet; the index is that of one patch. */
-static uint64_t predict_bytes(const fmp_merge_job *j, uint64_t n_changed)
+/* An element costs what it costs the parents; the index is that of one patch. */
+static uint64_t predict_bytes(const fmp_merge_job *j, uint64_t n_merged)
 {
     uint64_t payload = 0, changed = 0, index = 0;
 
@@ -448,8 +473,7 @@ static uint64_t predict_bytes(const fmp_merge_job *j, uint64_t n_changed)
         if (s->file_size - s->payload_size > index)
             index = s->file_size - s->payload_size;
     }
-    return index +
-           (changed ? (uint64_t)((double)payload * (double)n_changed / (double)changed) : 0);
+    return index + (changed ? (uint64_t)((double)payload * (double)n_merged / (double)changed) : 0);
 }
 
 fmp_status fmp_merge_plan(const fmp_store *base, const fmp_patch *const *patches, size_t n_patches,
@@ -465,16 +489,19 @@ fmp_status fmp_merge_plan(const fmp_store *base, const fmp_patch *const *patches
                   : no_memory(err);
 
     if (!st)
+        st = fmp_merge_prepare(&j, err);
+    if (!st)
         st = fmp_pool_run(&job, j.n_threads, err);
     for (uint32_t t = 0; t < base->n_tensors && !st; t++) {
         const fmp_merge_overlap o = p.tensors[t];
         const uint64_t n = o.n_by[0] + o.n_by[1] + o.n_by[2] + o.n_by[3];
 
         f.n_changed += n;
+        f.n_merged += o.n_merged;
         if (n)
             f.tensors[f.n_tensors++] = o;
     }
-    f.n_bytes = st ? 0 : predict_bytes(&j, f.n_changed);
+    f.n_bytes = st ? 0 : predict_bytes(&j, f.n_merged);
     fmp_merge_job_release(&j);
     if (st)
         fmp_merge_forecast_release(&f);

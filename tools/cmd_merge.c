@@ -497,6 +497,7 @@ static json_t *overlap_json(const fmp_merge_overlap *o)
     report_json_set(j, "by_3", report_json_number(o->n_by[2]));
     report_json_set(j, "by_more", report_json_number(o->n_by[3]));
     report_json_set(j, "conflicts", report_json_number(o->n_conflicts));
+    report_json_set(j, "merged", report_json_number(o->n_merged));
     return j;
 }
 
@@ -506,6 +507,7 @@ static void print_plan_json(const fmp_merge_forecast *f)
 
     report_json_begin(&j, "merge-plan");
     report_json_member(&j, "changed", report_json_number(f->n_changed));
+    report_json_member(&j, "merged", report_json_number(f->n_merged));
     report_json_member(&j, "bytes", report_json_number(f->n_bytes));
     report_json_array(&j, "tensors");
     for (uint32_t i = 0; i < f->n_tensors; i++)
@@ -528,18 +530,18 @@ static void print_plan_table(const fmp_merge_forecast *f)
         {.name = "TENSOR", .shrink = true},   {.name = "ELEMENTS", .right = true},
         {.name = "BY 1", .right = true},      {.name = "BY 2", .right = true},
         {.name = "BY 3", .right = true},      {.name = "BY MORE", .right = true},
-        {.name = "CONFLICTS", .right = true},
+        {.name = "CONFLICTS", .right = true}, {.name = "MERGED", .right = true},
     };
     report_table *t = report_table_new(columns, sizeof columns / sizeof *columns, true);
 
     for (uint32_t i = 0; i < f->n_tensors; i++) {
         const fmp_merge_overlap *o = &f->tensors[i];
-        const uint64_t numbers[] = {o->tensor.n_elements, o->n_by[0], o->n_by[1],
-                                    o->n_by[2],           o->n_by[3], o->n_conflicts};
-        char text[6][TEXT_NUMBER_LEN];
-        const char *cells[7] = {o->tensor.name};
+        const uint64_t numbers[] = {o->tensor.n_elements, o->n_by[0],     o->n_by[1], o->n_by[2],
+                                    o->n_by[3],           o->n_conflicts, o->n_merged};
+        char text[7][TEXT_NUMBER_LEN];
+        const char *cells[8] = {o->tensor.name};
 
-        for (unsigned k = 0; k < 6; k++) {
+        for (unsigned k = 0; k < 7; k++) {
             number_cell(numbers[k], text[k]);
             cells[k + 1] = text[k];
         }
@@ -561,7 +563,7 @@ static int plan(const merge_work *w, const merge_args *args)
         print_plan_json(&f);
     else
         print_plan_table(&f);
-    text_group(f.n_changed, changed);
+    text_group(f.n_merged, changed);
     text_group(f.n_bytes, bytes);
     report_note(&args->common, "%s elements change; a patch of about %s bytes", changed, bytes);
     fmp_merge_forecast_release(&f);

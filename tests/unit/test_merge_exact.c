@@ -200,6 +200,69 @@ static void test_outside_the_union(void **state)
     }
 }
 
+/* The plan says how many elements change, and writes nothing. */
+static void check_plan(const world *w, const char *name, fmp_merge_options o)
+{
+    const fmp_patch *const p[] = {w->p[0], w->p[1], w->p[2]};
+    const fmp_create_options out = {.size = sizeof out};
+    const unsigned n_entries = count_entries(at(""));
+    uint64_t by[3] = {0}, conflicts = 0;
+    fmp_merge_forecast f;
+    fmp_create_result made;
+    fmp_error err;
+
+    o.size = sizeof o;
+    assert_status(fmp_merge_plan(w->store, p, N_PARENTS, &o, 2, &f, &err), FMP_OK, &err);
+    assert_int_equal(count_entries(at("")), n_entries);
+    assert_status(fmp_merge(w->store, p, N_PARENTS, at("merged"), &o, &out, &made, &err), FMP_OK,
+                  &err);
+    remove_tree("merged");
+    for (uint64_t e = 0; e < N_ELEMENTS; e++) {
+        const unsigned width = w->base.t[0].dtype->width / 8u;
+        const double b = number_at(&w->base.t[0], e);
+        bool up = false, down = false;
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < N_PARENTS; i++) {
+            const double x = number_at(&w->tuned[i].t[0], e);
+
+            n += memcmp(w->base.t[0].data + e * width, w->tuned[i].t[0].data + e * width, width) !=
+                 0;
+            up |= x > b;
+            down |= x < b;
+        }
+        conflicts += up && down;
+        if (n)
+            by[n - 1]++;
+    }
+    assert_int_equal(f.n_tensors, 1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(f.tensors[0].n_by[i], by[i]);
+    assert_int_equal(f.tensors[0].n_conflicts, conflicts);
+    assert_int_equal(f.n_changed, by[0] + by[1] + by[2]);
+    if (f.n_merged != made.summary.n_changed)
+        fail_msg("%s: %llu elements planned, %llu changed", name, (unsigned long long)f.n_merged,
+                 (unsigned long long)made.summary.n_changed);
+    fmp_merge_forecast_release(&f);
+}
+
+static void test_plan(void **state)
+{
+    world w;
+
+    (void)state;
+    rng_seed(300);
+    make_world(&w, "F32");
+    for (unsigned m = 0; m < sizeof identities / sizeof *identities; m++) {
+        fmp_merge_options o = identities[m].o;
+
+        check_plan(&w, identities[m].name, o);
+        o.density = (fmp_real){true, 0.05};
+        check_plan(&w, identities[m].name, o);
+    }
+    drop_world(&w);
+}
+
 /* A score that is no mean of squares is refused, by name and place. */
 static void test_scores(void **state)
 {
@@ -291,6 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_parent, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_outside_the_union, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(test_plan, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_scores, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_added_to_shards, make_dir, drop_dir),
         cmocka_unit_test(test_sum_of_weights),
