@@ -282,8 +282,12 @@ typedef struct fmp_measurement {
     uint64_t n_opaque;   /* not new, but how far they moved is not known; 0 with a base */
     uint64_t n_unseen;   /* changed, but what they are now is not known; 0 with a base */
 
-    /* Steps in the order of bit patterns (ULP for floats), of what is neither new nor opaque. */
+    /* Steps in the order of values (ULP for floats), of what is neither new nor opaque.  With a
+     * base, the way from the old value to the new one.  Without, the way that the residual gives,
+     * which is modulo 2^w: what looks longer than certain_steps may also be the way round the other
+     * end of all patterns. */
     uint64_t n_up, n_down, max_residual;
+    uint64_t certain_steps;                   /* UINT64_MAX with a base */
     uint64_t residual_bits[FMP_MEASURE_BITS]; /* how many |step| have that bit length; [0] is 0 */
 
     /* Values.  NaN or infinite in the target, and not so in the base as far as is known. */

@@ -105,16 +105,64 @@ static uint64_t elements(const plan *x, uint64_t n_bytes)
 /* ---- elements ---------------------------------------------------------------------------------
  */
 
-static void add_step(fmp_measurement *m, uint64_t z, unsigned bits)
+static void add_step(fmp_measurement *m, bool down, uint64_t size)
 {
-    const uint64_t d = fmp_unzigzag(z, bits);
-    const bool down = d >> (bits - 1) & 1;
-    const uint64_t size = down ? (0 - d) & fmp_unit_mask(bits) : d;
-
     m->n_up += !down;
     m->n_down += down;
     m->max_residual = size > m->max_residual ? size : m->max_residual;
     m->residual_bits[fmp_bit_length(size)]++;
+}
+
+/* A residual: which of the two ways round it stands for, the base would tell.  The shorter one. */
+static void add_residual(fmp_measurement *m, uint64_t z, unsigned bits)
+{
+    const uint64_t d = fmp_unzigzag(z, bits);
+    const bool down = d >> (bits - 1) & 1;
+
+    add_step(m, down, down ? (0 - d) & fmp_unit_mask(bits) : d);
+}
+
+/* Where a pattern stands in the order of its dtype's values. */
+static uint64_t rank_of(const plan *x, uint64_t pattern)
+{
+    if (x->kind >= FMP_VALUE_I8)
+        return pattern ^ 1ull << (x->bits - 1);
+    return fmp_order_map(pattern, x->bits, x->sign_magnitude);
+}
+
+/* From one pattern to another, never round the end. */
+static void add_way(fmp_measurement *m, const plan *x, uint64_t old, uint64_t now)
+{
+    const uint64_t a = rank_of(x, old);
+    const uint64_t b = rank_of(x, now);
+
+    add_step(m, b < a, b < a ? a - b : b - a);
+}
+
+/*
+ * How long a way may look and be it for certain: one step less than from the largest finite value
+ * to the smallest, round the end.  0 where every pattern is a number.
+ */
+static uint64_t certain_steps(const plan *x)
+{
+    switch (x->kind) {
+    case FMP_VALUE_F64:
+        return 1ull << 53;
+    case FMP_VALUE_F32:
+        return 1ull << 24;
+    case FMP_VALUE_F16:
+        return 1u << 11;
+    case FMP_VALUE_BF16:
+        return 1u << 8;
+    case FMP_VALUE_E5M2:
+        return 1u << 3;
+    case FMP_VALUE_E4M3:
+        return 2;
+    case FMP_VALUE_E8M0:
+        return 1;
+    default:
+        return 0;
+    }
 }
 
 /* The bin of a difference that is finite and not 0: its binary exponent. */
@@ -205,7 +253,7 @@ static void compare(fmp_measurement *m, const plan *x, const uint8_t *old, const
             const uint64_t a = fmp_load_le(old + off + (size_t)idx[i] * width, width);
             const uint64_t b = fmp_load_le(now + off + (size_t)idx[i] * width, width);
 
-            add_step(m, fmp_residual(a, b, x->bits, x->sign_magnitude), x->bits);
+            add_way(m, x, a, b);
             if (x->kind)
                 add_values(m, fmp_value(x->kind, a), fmp_value(x->kind, b));
         }
@@ -343,7 +391,7 @@ static fmp_status read_block(void *ctx, fmp_decoder *d, const fmp_block *b, fmp_
         if (is_set)
             fmp_store_le(r->buf + (size_t)i * (x->bits / 8u), values[i], x->bits / 8u);
         else if (values[i])
-            add_step(r->part, values[i], x->bits);
+            add_residual(r->part, values[i], x->bits);
     }
     if (is_set && suits)
         add_new_values(r->part, x, r->buf, n);
@@ -361,6 +409,7 @@ static void measure_known(const measure *m, const plan *x, fmp_measurement *part
     part->has_base = m->r.in != NULL;
     part->n_new = part->n_elements - n_ref;
     part->n_changed = part->n_new;
+    part->certain_steps = m->r.in ? UINT64_MAX : certain_steps(x);
     if (m->r.in || x->direct || x->equal)
         return;
     part->n_changed += n_ref;

@@ -16,7 +16,8 @@ __extension__ typedef unsigned __int128 wide;
 
 /* What is kept of a tensor's measurement. */
 typedef struct record {
-    uint64_t n_elements, n_changed, n_new, n_opaque, n_unseen, n_nan, n_inf, max_residual;
+    uint64_t n_elements, n_changed, n_new, n_opaque, n_unseen, n_nan, n_inf;
+    uint64_t max_residual, certain_steps;
     double change_squares, base_squares;
     int32_t layer;
     bool in_target, has_old; /* has_old: the base has a tensor of its name */
@@ -46,6 +47,7 @@ static bool take(void *ctx, const fmp_measurement *m)
                   .n_nan = m->n_new_nan,
                   .n_inf = m->n_new_inf,
                   .max_residual = m->max_residual,
+                  .certain_steps = m->certain_steps,
                   .change_squares = m->change_squares,
                   .base_squares = m->base_squares,
                   .layer = fmp_tensor_role(fmp_judge_name(j->all, m->tensor)).layer,
@@ -118,11 +120,11 @@ static void judge_share(judge *j, const limit_at *at, const sums *s, const char 
     percent(found, sizeof found, s->n_changed, s->n_elements);
     if ((s->n_changed - s->n_opaque) * FMP_SHARE_UNIT <= most)
         fmp_judge_add(j->all, about, expected, found,
-                      "%s: how many elements change " FMP_NO_BASE
+                      "%show many elements change " FMP_NO_BASE
                       ": this many at most, %llu of them set anew",
                       s->name, (unsigned long long)s->n_opaque);
     else
-        fmp_judge_add(j->all, about, expected, found, "%s: too many elements change", s->name);
+        fmp_judge_add(j->all, about, expected, found, "%stoo many elements change", s->name);
 }
 
 /* The relative change, infinite where the base is nothing and the change is not. */
@@ -145,7 +147,7 @@ static void judge_l2(judge *j, const limit_at *at, double change, double base, c
     snprintf(text, sizeof text, "%.6g", found);
     fmp_judge_add(
         j->all, (fmp_subject){.rule = FMP_RULE_MAX_L2, .member = at->l2, .tensor = tensor},
-        expected, text, "%s: the norm of the change against that of the base is too large", name);
+        expected, text, "%sthe norm of the change against that of the base is too large", name);
 }
 
 static void judge_group(judge *j, const limit_at *at, const sums *s)
@@ -195,6 +197,13 @@ static void judge_residual(judge *j, const limit_at *at, uint32_t row)
     else if (r->n_opaque)
         fmp_judge_add(j->all, s, expected, "not known", "how far %llu elements move " FMP_NO_BASE,
                       (unsigned long long)r->n_opaque);
+    else if (r->max_residual > r->certain_steps)
+        fmp_judge_add(
+            j->all, s, expected, found,
+            "whether this is the way or the way round the end of all values " FMP_NO_BASE);
+    else if (r->max_residual && !r->has_values)
+        fmp_judge_add(j->all, s, expected, "not known",
+                      "the dtype has no numbers that could be measured");
 }
 
 /* What of the norms concerns one tensor, whatever it is grouped with. */
@@ -214,8 +223,7 @@ static void judge_l2_alone(judge *j, const limit_at *at, uint32_t row)
     else if (!j->all->base && r->n_changed > r->n_new)
         fmp_judge_add(j->all, s, expected, "not known", "the norm of the change " FMP_NO_BASE);
     else if (!r->is_float && at->l->per != FMP_PER_TENSOR) /* integers are taken alone */
-        judge_l2(j, at, r->change_squares, r->base_squares, "the tensor",
-                 fmp_judge_name(j->all, row));
+        judge_l2(j, at, r->change_squares, r->base_squares, "", fmp_judge_name(j->all, row));
 }
 
 static void group_add(sums *s, const record *r, uint32_t row, bool alone)
@@ -243,13 +251,13 @@ static void group_name(const judge *j, const fmp_limit *l, uint32_t row, char *n
     const int32_t layer = j->records[row].layer;
 
     if (l->per == FMP_PER_TENSOR)
-        snprintf(name, cap, "the tensor");
+        name[0] = 0;
     else if (l->per == FMP_PER_ALL)
-        snprintf(name, cap, "all that the limit is for");
+        snprintf(name, cap, "all that the limit is for: ");
     else if (layer < 0)
-        snprintf(name, cap, "what is in no layer");
+        snprintf(name, cap, "what is in no layer: ");
     else
-        snprintf(name, cap, "layer %d", layer);
+        snprintf(name, cap, "layer %d: ", layer);
 }
 
 static void judge_limit(judge *j, uint32_t number)
