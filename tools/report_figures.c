@@ -199,17 +199,22 @@ static void residuals(FILE *f, const survey *s)
                                           .counts = s->dtypes[i].residuals + 1,
                                           .n = FMP_MEASURE_BITS - 1};
     }
-    html_element(f, "h3", NULL, "Steps between bit patterns");
+    html_element(f, "h3", NULL, "Steps");
     if (!n) {
         html_element(f, "p", NULL,
                      "No change is told as steps: all of it is new content, or new bits.");
         return;
     }
     html_figure_begin(f);
-    svg_histogram_draw(f, &head, panels, n, 0, "steps in the order of bit patterns", "elements");
-    html_figure_end(f,
-                    "How many elements (up) move by how many steps (across), by dtype. A step "
-                    "of a float is one unit in the last place (ULP), a step of an integer is 1.");
+    svg_histogram_draw(f, &head, panels, n, 0, "steps in the order of values", "elements");
+    html_figure_end(f, s->has_base
+                           ? "How many elements (up) move by how many steps (across), by dtype. A "
+                             "step of a float is one unit in the last place (ULP), a step of an "
+                             "integer is 1."
+                           : "How many elements (up) move by how many steps (across), by dtype. A "
+                             "step of a float is one unit in the last place (ULP), a step of an "
+                             "integer is 1. Without the base the longest ones may be the way round "
+                             "the other end of all values.");
     histogram_table(f, panels, n, 0, true, "Elements by steps");
 }
 

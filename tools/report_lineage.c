@@ -15,7 +15,7 @@
 #define BOX_WIDTH    212
 #define BOX_HEIGHT   84
 #define BOX_GAP      62
-#define PARENT_STEP  62
+#define PARENT_STEP  80
 #define PARENTS_MAX  12 /* in the picture; the table has them all, up to ROWS_MAX */
 #define ROWS_MAX     200
 #define SIGNERS_MAX  16
@@ -49,8 +49,8 @@ static const char *signer_of(const json_t *o)
     return json_is_string(o) ? json_string_value(o) : first_text(o, keys);
 }
 
-/* Key ids are 64 digits, of which the first 16 tell them apart. */
-static bool is_key_id(const char *s)
+/* Ids are 64 digits, of which the first 16 tell them apart. */
+static bool is_whole_id(const char *s)
 {
     return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
 }
@@ -66,9 +66,9 @@ static char *signers_of(const json_t *list)
 
         if (!who)
             continue;
-        longer =
-            text_format("%s%s%.*s%s", all ? all : "", all ? ", " : "",
-                        is_key_id(who) ? 16 : INT_MAX, who, is_key_id(who) ? "\xe2\x80\xa6" : "");
+        longer = text_format("%s%s%.*s%s", all ? all : "", all ? ", " : "",
+                             is_whole_id(who) ? 16 : INT_MAX, who,
+                             is_whole_id(who) ? "\xe2\x80\xa6" : "");
         free(all);
         all = longer;
     }
@@ -126,7 +126,7 @@ static void draw_box(FILE *f, const box *b)
     double y = b->y + 18;
 
     fprintf(f,
-            "<rect x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\" rx=\"6\" "
+            "<g class=\"box\"><rect x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\" rx=\"6\" "
             "style=\"fill:var(--panel);stroke:var(--line)\"/>\n",
             b->x, b->y, b->width, b->height);
     if (b->kind) {
@@ -143,6 +143,7 @@ static void draw_box(FILE *f, const box *b)
     }
     if (b->mark)
         svg_label(f, b->x + 10, y, "", b->mark, b->most);
+    fputs("</g>\n", f);
 }
 
 static void draw_arrow(FILE *f, double x)
@@ -206,18 +207,21 @@ static void draw_parent(FILE *f, const parent *p, size_t i)
     const double x = 1 + BOX_WIDTH + BOX_GAP, y = BOX_HEIGHT + 20 + (double)i * PARENT_STEP;
     char *mark =
         p->signers ? text_format("\xe2\x9c\x93 signed by %s", p->signers) : text_copy("? unsigned");
+    char *id = p->id && is_whole_id(p->id) ? text_format("%.16s\xe2\x80\xa6", p->id)
+                                           : text_copy(p->id ? p->id : "no id");
     const box b = {.x = x + 40,
                    .y = y,
                    .width = PARENT_WIDTH,
                    .height = PARENT_STEP - 10,
                    .most = PARENT_CHARS,
                    .name = p->name,
-                   .id = p->id,
+                   .id = id,
                    .mark = mark};
 
     fprintf(f, "<path d=\"M%.0f %dV%.0fH%.0f\" class=\"axis\"/>\n", x + 18, BOX_HEIGHT + 1,
             y + (PARENT_STEP - 10) / 2.0, x + 40);
     draw_box(f, &b);
+    free(id);
     free(mark);
 }
 
