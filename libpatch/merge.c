@@ -68,11 +68,11 @@ static void merge_numbers(const fmp_merge_job *j, const fmp_merge_reader *r, uin
     const unsigned width = fmp_dtype_at(j->in.base->tensors[tensor].dtype)->width / 8u;
     const fmp_value_kind kind = fmp_merge_kind(j, tensor);
     const bool bent = j->line && !j->line[tensor].straight;
-    uint32_t next[FMP_MERGE_MAX] = {0};
+    fmp_merge_walk w = fmp_merge_begin(j, r, tensor, off, buf);
     uint32_t done = 0;
     fmp_merge_meeting m;
 
-    while (fmp_merge_next(j, r, tensor, off, buf, kind, width, next, &m)) {
+    while (fmp_merge_next(&w, &m)) {
         uint8_t *at = buf + (size_t)m.at * width;
 
         if (bent)
@@ -418,19 +418,22 @@ static fmp_status count_window(fmp_merge_job *j, fmp_merge_reader *r, uint32_t t
 {
     const unsigned width = fmp_dtype_at(j->in.base->tensors[tensor].dtype)->width / 8u;
     const fmp_value_kind kind = fmp_merge_kind(j, tensor);
-    uint32_t next[FMP_MERGE_MAX] = {0};
     fmp_merge_meeting m;
+    fmp_merge_walk w;
     fmp_status st = fmp_store_read(j->in.base, tensor, off, r->base, len, err);
 
     if (!st)
         st = fmp_merge_read(&j->in, r, tensor, off, len, r->base, 0, j->in.k - 1, err);
     if (!st && j->h.method == FMP_MERGE_FISHER && fmp_value_rounds(kind))
         st = fmp_merge_read_scores(j, r, tensor, off / width, len / width, err);
-    while (!st && fmp_merge_next(j, r, tensor, off, r->base, kind, width, next, &m))
+    if (st)
+        return st;
+    w = fmp_merge_begin(j, r, tensor, off, r->base);
+    while (fmp_merge_next(&w, &m))
         count_meeting(j, r, tensor, len / width, &m, o);
-    if (!st && !fmp_value_rounds(kind) && source_of(j, tensor) < j->in.k)
+    if (!fmp_value_rounds(kind) && source_of(j, tensor) < j->in.k)
         o->n_merged += r->list[source_of(j, tensor)].n;
-    return st;
+    return FMP_OK;
 }
 
 typedef struct plan_job {

@@ -321,36 +321,53 @@ static fmp_status find_stays(fmp_merge_job *j, fmp_error *err)
 /* ---- the sign of most ------------------------------------------------------------------------
  */
 
-bool fmp_merge_next(const fmp_merge_job *j, const fmp_merge_reader *r, uint32_t tensor,
-                    uint64_t off, const uint8_t *base, fmp_value_kind kind, unsigned width,
-                    uint32_t *next, fmp_merge_meeting *ret)
+fmp_merge_walk fmp_merge_begin(const fmp_merge_job *j, const fmp_merge_reader *r, uint32_t tensor,
+                               uint64_t off, const uint8_t *base)
 {
+    const unsigned width = fmp_dtype_at(j->in.base->tensors[tensor].dtype)->width / 8u;
+    fmp_merge_walk w = {.j = j,
+                        .r = r,
+                        .base = base,
+                        .tensor = tensor,
+                        .kind = fmp_merge_kind(j, tensor),
+                        .width = width,
+                        .first = off / width};
+
+    for (uint32_t i = 0; i < j->in.k; i++)
+        w.at[i] = r->list[i].n ? r->list[i].at[0] : UINT32_MAX;
+    return w;
+}
+
+bool fmp_merge_next(fmp_merge_walk *w, fmp_merge_meeting *ret)
+{
+    const uint32_t k = w->j->in.k;
     uint32_t at = UINT32_MAX;
 
-    for (uint32_t i = 0; i < j->in.k; i++) {
-        if (next[i] < r->list[i].n && r->list[i].at[next[i]] < at)
-            at = r->list[i].at[next[i]];
-    }
+    for (uint32_t i = 0; i < k; i++)
+        at = w->at[i] < at ? w->at[i] : at;
     if (at == UINT32_MAX)
         return false;
     ret->at = at;
-    ret->element = off / width + at;
+    ret->element = w->first + at;
     ret->n = 0;
-    ret->b = fmp_value(kind, fmp_load_le(base + (size_t)at * width, width));
-    for (uint32_t i = 0; i < j->in.k; i++) {
-        const fmp_merge_list *l = &r->list[i];
+    ret->b = fmp_value(w->kind, fmp_load_le(w->base + (size_t)at * w->width, w->width));
+    for (uint32_t i = 0; i < k; i++) {
+        const fmp_merge_list *l = &w->r->list[i];
+        uint64_t bits;
 
         ret->x[i] = ret->b;
         ret->t[i] = 0;
-        if (next[i] == l->n || l->at[next[i]] != at)
+        if (w->at[i] != at)
             continue;
+        bits = l->bits[w->next[i]++];
+        w->at[i] = w->next[i] < l->n ? l->at[w->next[i]] : UINT32_MAX;
         if (!ret->n++) {
             ret->one = i;
-            ret->bits = l->bits[next[i]];
+            ret->bits = bits;
         }
-        ret->x[i] = fmp_value(kind, l->bits[next[i]++]);
+        ret->x[i] = fmp_value(w->kind, bits);
         if (ret->x[i] != ret->b)
-            ret->t[i] = fmp_merge_left(j, i, tensor, ret->element, ret->x[i] - ret->b);
+            ret->t[i] = fmp_merge_left(w->j, i, w->tensor, ret->element, ret->x[i] - ret->b);
     }
     return true;
 }
@@ -380,14 +397,12 @@ static fmp_status each_window(fmp_merge_job *j, fmp_merge_reader *r, uint32_t te
 static void add_signs(fmp_merge_job *j, fmp_merge_reader *r, uint32_t tensor, uint64_t off,
                       uint32_t len, void *ctx)
 {
-    const unsigned width = fmp_dtype_at(j->in.base->tensors[tensor].dtype)->width / 8u;
-    const fmp_value_kind kind = fmp_merge_kind(j, tensor);
-    uint32_t next[FMP_MERGE_MAX] = {0};
+    fmp_merge_walk w = fmp_merge_begin(j, r, tensor, off, r->base);
     int64_t *balance = ctx;
     fmp_merge_meeting m;
 
     (void)len;
-    while (fmp_merge_next(j, r, tensor, off, r->base, kind, width, next, &m)) {
+    while (fmp_merge_next(&w, &m)) {
         double sum = 0;
 
         for (uint32_t i = 0; i < j->in.k; i++)

@@ -83,9 +83,22 @@ typedef struct fmp_merge_meeting {
     double x[FMP_MERGE_MAX], t[FMP_MERGE_MAX];
 } fmp_merge_meeting;
 
-/* Goes through the lists of a window in step; false at the end.  next[k] begins as zeros. */
-bool fmp_merge_next(const fmp_merge_job *j, const fmp_merge_reader *r, uint32_t tensor,
-                    uint64_t off, const uint8_t *base, fmp_value_kind kind, unsigned width,
-                    uint32_t *next, fmp_merge_meeting *ret);
+/* How far the lists of a window have been read, in step. */
+typedef struct fmp_merge_walk {
+    const fmp_merge_job *j;
+    const fmp_merge_reader *r;
+    const uint8_t *base; /* of the window */
+    uint32_t tensor;
+    fmp_value_kind kind;
+    unsigned width;
+    uint64_t first;               /* element of the window */
+    uint32_t next[FMP_MERGE_MAX]; /* place in each list, */
+    uint32_t at[FMP_MERGE_MAX];   /* and the element there; UINT32_MAX at the end */
+} fmp_merge_walk;
+
+fmp_merge_walk fmp_merge_begin(const fmp_merge_job *j, const fmp_merge_reader *r, uint32_t tensor,
+                               uint64_t off, const uint8_t *base);
+/* The next element that some parent changes; false at the end. */
+bool fmp_merge_next(fmp_merge_walk *w, fmp_merge_meeting *ret);
 
 #endif
