@@ -161,6 +161,7 @@ static void drop_reader(const fmp_merge_parents *m, fmp_merge_reader *r)
     fmp_free(r->target);
     fmp_free(r->scores);
     fmp_free(r->hist);
+    fmp_free(r->few);
 }
 
 fmp_status fmp_merge_parents_init(fmp_merge_parents *m, const fmp_store *base,

@@ -21,6 +21,11 @@ typedef struct fmp_merge_list {
     uint32_t n, cap;
 } fmp_merge_list;
 
+/* An element and the bits of its |t|. */
+typedef struct fmp_merge_ranked {
+    uint64_t size, element;
+} fmp_merge_ranked;
+
 /* What one thread reads with. */
 typedef struct fmp_merge_reader {
     fmp_decoder *dec; /* one a parent; they share scratch and zstd */
@@ -31,6 +36,7 @@ typedef struct fmp_merge_reader {
     uint8_t *base, *target; /* a leaf each */
     double *scores;         /* a leaf of F32 each parent; Fisher merging only */
     uint64_t *hist;         /* of the selection */
+    fmp_merge_ranked *few;  /* likewise, where there are few elements */
     bool busy;
 } fmp_merge_reader;
 

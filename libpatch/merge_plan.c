@@ -1,10 +1,11 @@
 /*
- * The first pass of a merge.  See merge_plan.h.  Ranks are found by radix: sixteen bits of |t| at a
- * time are counted, so that no list of all elements is kept.
+ * The first pass of a merge.  See merge_plan.h.  A few elements are sorted; ranks of more are found
+ * by radix: sixteen bits of |t| at a time are counted, so that no list of all elements is kept.
  */
 #include "merge_plan.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/status.h"
@@ -12,6 +13,7 @@
 
 #define SCORE_WINDOW (1u << 18) /* elements */
 #define BINS         (1u << 16)
+#define FEW          (1u << 16) /* elements that are sorted */
 
 static fmp_status no_memory(fmp_error *err)
 {
@@ -137,6 +139,31 @@ static fmp_status each_of(const vector *v, element_fn fn, void *ctx, fmp_error *
     return st;
 }
 
+typedef struct gathering {
+    fmp_merge_ranked *few;
+    uint64_t n; /* of all, also past FEW */
+} gathering;
+
+static void gather(void *ctx, uint64_t element, double t)
+{
+    gathering *g = ctx;
+
+    if (g->n < FEW)
+        g->few[g->n] = (fmp_merge_ranked){.size = fmp_merge_size(t), .element = element};
+    g->n++;
+}
+
+/* As fmp_merge_is_before(): of equal sizes the higher element comes first. */
+static int compare_ranks(const void *a, const void *b)
+{
+    const fmp_merge_ranked *x = a;
+    const fmp_merge_ranked *y = b;
+
+    if (x->size != y->size)
+        return x->size < y->size ? -1 : 1;
+    return x->element > y->element ? -1 : x->element < y->element;
+}
+
 static fmp_status count_digits(const vector *v, unsigned level, uint64_t above, fmp_error *err)
 {
     digit_count d = {
@@ -146,18 +173,7 @@ static fmp_status count_digits(const vector *v, unsigned level, uint64_t above, 
     return each_of(v, count_digit, &d, err);
 }
 
-/* How many elements of the vector are not 0. */
-static fmp_status count_all(const vector *v, uint64_t *ret, fmp_error *err)
-{
-    const fmp_status st = count_digits(v, 0, 0, err);
-
-    *ret = 0;
-    for (uint32_t b = 0; b < BINS && !st; b++)
-        *ret += v->r->hist[b];
-    return st;
-}
-
-/* The element of that rank, and how many are smaller than it. */
+/* The element of that rank.  `one`: of equal ones that one alone. */
 static fmp_status find_rank(const vector *v, uint64_t rank, bool one, fmp_merge_cut *ret,
                             fmp_error *err)
 {
@@ -184,24 +200,38 @@ static fmp_status find_rank(const vector *v, uint64_t rank, bool one, fmp_merge_
     return st;
 }
 
+static fmp_merge_cut cut_at(const fmp_merge_ranked *r, bool one)
+{
+    return (fmp_merge_cut){.size = r->size, .element = one ? r->element : UINT64_MAX};
+}
+
 /* `n`: elements of the vector, zeros included. */
 static fmp_status find_stay(const vector *v, uint64_t n, fmp_merge_stay *ret, fmp_error *err)
 {
     const fmp_merge_how *h = &v->j->h;
     const bool one = !(h->method == FMP_MERGE_TIES && h->ties == FMP_TIES_PAPER);
-    uint64_t c, first, end;
-    fmp_status st = count_all(v, &c, err);
+    gathering g = {.few = v->r->few};
+    uint64_t first, end;
+    fmp_status st = each_of(v, gather, &g, err);
 
     if (st)
         return st;
-    fmp_merge_ranks(h, n, c, &first, &end);
+    fmp_merge_ranks(h, n, g.n, &first, &end);
     if (first >= end) {
         ret->low = (fmp_merge_cut){.size = UINT64_MAX};
         return FMP_OK;
     }
+    if (g.n <= FEW) {
+        qsort(g.few, (size_t)g.n, sizeof *g.few, compare_ranks);
+        if (first)
+            ret->low = cut_at(&g.few[first], one);
+        if (end < g.n)
+            ret->high = cut_at(&g.few[end], true);
+        return FMP_OK;
+    }
     if (first)
         st = find_rank(v, first, one, &ret->low, err);
-    if (!st && end < c)
+    if (!st && end < g.n)
         st = find_rank(v, end, true, &ret->high, err);
     return st;
 }
@@ -312,7 +342,8 @@ static fmp_status find_stays(fmp_merge_job *j, fmp_error *err)
             (fmp_merge_stay){.low.element = UINT64_MAX, .high.size = UINT64_MAX, .scale = 1};
     for (unsigned i = 0; i < j->n_threads; i++) {
         j->in.reader[i].hist = fmp_calloc(BINS, sizeof(uint64_t));
-        if (!j->in.reader[i].hist)
+        j->in.reader[i].few = fmp_calloc(FEW, sizeof(fmp_merge_ranked));
+        if (!j->in.reader[i].hist || !j->in.reader[i].few)
             return no_memory(err);
     }
     return paper ? run(j, j->in.k, paper_work, err) : run(j, n, stay_work, err);
