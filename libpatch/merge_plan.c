@@ -1,6 +1,7 @@
 /*
- * The first pass of a merge.  See merge_plan.h.  A few elements are sorted; ranks of more are found
- * by radix: sixteen bits of |t| at a time are counted, so that no list of all elements is kept.
+ * The first pass of a merge.  See merge_plan.h.  Ranks are found by radix: sixteen bits of |t| at a
+ * time are counted, so that no list of all elements is kept.  Of few there is a list, and it is
+ * gone through in place of the patch; very few are sorted.
  */
 #include "merge_plan.h"
 
@@ -13,7 +14,8 @@
 
 #define SCORE_WINDOW (1u << 18) /* elements */
 #define BINS         (1u << 16)
-#define FEW          (1u << 16) /* elements that are sorted */
+#define FEW          (1u << 19) /* elements that are listed */
+#define VERY_FEW     (1u << 12) /* elements that are sorted */
 
 static fmp_status no_memory(fmp_error *err)
 {
@@ -126,13 +128,20 @@ typedef struct vector {
     fmp_merge_job *j;
     fmp_merge_reader *r;
     uint32_t parent, first, end;
+    uint64_t n_listed; /* elements in r->few: all of them; 0: there is no list */
 } vector;
 
 static fmp_status each_of(const vector *v, element_fn fn, void *ctx, fmp_error *err)
 {
     fmp_status st = FMP_OK;
 
-    for (uint32_t t = v->first; t < v->end && !st; t++) {
+    for (uint64_t i = 0; i < v->n_listed; i++) {
+        double t;
+
+        memcpy(&t, &v->r->few[i].size, sizeof t);
+        fn(ctx, v->r->few[i].element, t);
+    }
+    for (uint32_t t = v->n_listed ? v->end : v->first; t < v->end && !st; t++) {
         if (v->j->in.touch[v->parent][t] && fmp_value_rounds(fmp_merge_kind(v->j, t)))
             st = each_change(v->j, v->r, v->parent, t, fn, ctx, err);
     }
@@ -206,13 +215,16 @@ static fmp_merge_cut cut_at(const fmp_merge_ranked *r, bool one)
 }
 
 /* `n`: elements of the vector, zeros included. */
-static fmp_status find_stay(const vector *v, uint64_t n, fmp_merge_stay *ret, fmp_error *err)
+static fmp_status find_stay(vector *v, uint64_t n, fmp_merge_stay *ret, fmp_error *err)
 {
     const fmp_merge_how *h = &v->j->h;
     const bool one = !(h->method == FMP_MERGE_TIES && h->ties == FMP_TIES_PAPER);
     gathering g = {.few = v->r->few};
     uint64_t first, end;
-    fmp_status st = each_of(v, gather, &g, err);
+    fmp_status st;
+
+    v->n_listed = 0;
+    st = each_of(v, gather, &g, err);
 
     if (st)
         return st;
@@ -221,7 +233,7 @@ static fmp_status find_stay(const vector *v, uint64_t n, fmp_merge_stay *ret, fm
         ret->low = (fmp_merge_cut){.size = UINT64_MAX};
         return FMP_OK;
     }
-    if (g.n <= FEW) {
+    if (g.n <= VERY_FEW) {
         qsort(g.few, (size_t)g.n, sizeof *g.few, compare_ranks);
         if (first)
             ret->low = cut_at(&g.few[first], one);
@@ -229,6 +241,7 @@ static fmp_status find_stay(const vector *v, uint64_t n, fmp_merge_stay *ret, fm
             ret->high = cut_at(&g.few[end], true);
         return FMP_OK;
     }
+    v->n_listed = g.n <= FEW ? g.n : 0;
     if (first)
         st = find_rank(v, first, one, &ret->low, err);
     if (!st && end < g.n)
@@ -294,7 +307,7 @@ static fmp_status stay_work(void *ctx, fmp_pool *pool, uint64_t item, unsigned s
     const uint32_t tensor = (uint32_t)(item / j->in.k);
     const uint32_t parent = (uint32_t)(item % j->in.k);
     const fmp_tensor_info info = fmp_store_tensor(j->in.base, tensor);
-    const vector v = {
+    vector v = {
         .j = j, .r = &j->in.reader[slot], .parent = parent, .first = tensor, .end = tensor + 1};
     fmp_merge_stay *s = &j->stay[item];
 
@@ -312,7 +325,7 @@ static fmp_status paper_work(void *ctx, fmp_pool *pool, uint64_t item, unsigned 
                              fmp_error *err)
 {
     fmp_merge_job *j = ctx;
-    const vector v = {
+    vector v = {
         .j = j, .r = &j->in.reader[slot], .parent = (uint32_t)item, .end = j->in.base->n_tensors};
     fmp_merge_stay stay = j->stay[item];
     uint64_t n = 0;

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-#include "base/values.h"
+#include "base/rounding.h"
 
 enum { N_PARENTS = 3, N_ELEMENTS = 6000 };
 
@@ -295,6 +295,88 @@ static void test_scores(void **state)
     drop_world(&w);
 }
 
+/* More changed elements than are listed: their ranks come from counting, and equal ones abound. */
+static void check_many(const fmp_store *store, const model *base, const model *tuned,
+                       const fmp_patch *const *p, fmp_merge_options o)
+{
+    const tensor *b = &base->t[0];
+    const uint64_t n = b->len / 2;
+    const fmp_create_options out = {.size = sizeof out, .replace = true};
+    double *numbers = malloc(4 * n * sizeof *numbers);
+    const double *const x[2] = {numbers + n, numbers + 2 * n};
+    double *want = numbers + 3 * n;
+    uint8_t *got = malloc(b->len);
+    fmp_patch *merged;
+    fmp_error err;
+
+    assert_true(numbers && got);
+    for (uint64_t e = 0; e < n; e++) {
+        numbers[e] = number_at(b, e);
+        numbers[n + e] = number_at(&tuned[0].t[0], e);
+        numbers[2 * n + e] = number_at(&tuned[1].t[0], e);
+    }
+    o.size = sizeof o;
+    assert_status(fmp_merge_values(&o, b->name, 2, numbers, x, NULL, n, want, &err), FMP_OK, &err);
+    assert_status(fmp_merge(store, p, 2, at("merged"), &o, &out, NULL, &err), FMP_OK, &err);
+    merged = open_patch(at("merged"));
+    memcpy(got, b->data, b->len);
+    assert_status(fmp_patch_apply_tensor(merged, 0, got, b->len, &err), FMP_OK, &err);
+    for (uint64_t e = 0; e < n; e++) {
+        uint16_t bits;
+
+        memcpy(&bits, got + 2 * e, 2);
+        if (bits != fmp_value_round(FMP_VALUE_BF16, want[e]))
+            fail_msg("method %d, element %u: expected %g, found %g", (int)o.method, (unsigned)e,
+                     want[e], fmp_value(FMP_VALUE_BF16, bits));
+    }
+    fmp_patch_close(merged);
+    free(numbers);
+    free(got);
+}
+
+static void test_many(void **state)
+{
+    static const fmp_merge_options o[] = {
+        {.method = FMP_MERGE_TIES, .density = {true, 0.3}},
+        {.method = FMP_MERGE_TIES, .ties = FMP_TIES_PEFT, .density = {true, 0.3}},
+        {.method = FMP_MERGE_BREADCRUMBS, .density = {true, 0.5}, .gamma = {true, 0.1}}};
+    model base = {.n = 0}, tuned[2];
+    fmp_patch *p[2];
+    fmp_store *store;
+    fmp_error err;
+
+    (void)state;
+    rng_seed(11);
+    model_add(&base, "a", "BF16", 2, 700, 1000);
+    for (uint64_t e = 0; e < 700000; e++) { /* 2 to 4, and steps of 1/64 */
+        base.t[0].data[2 * e] = (uint8_t)((base.t[0].data[2 * e] & 0x3f) | 0x20);
+        base.t[0].data[2 * e + 1] = 0x40;
+    }
+    put_model(&base, "base", false);
+    store = open_store(at("base"));
+    for (unsigned i = 0; i < 2; i++) {
+        fmp_store *t;
+
+        model_copy(&base, &tuned[i]);
+        for (uint64_t e = 0; e < 700000; e++)
+            tuned[i].t[0].data[2 * e] = (uint8_t)(tuned[i].t[0].data[2 * e] + 16 - (int)roll(33));
+        put_model(&tuned[i], "tuned", false);
+        t = open_store(at("tuned"));
+        assert_status(fmp_create(store, t, at("p"), NULL, NULL, &err), FMP_OK, &err);
+        fmp_store_close(t);
+        p[i] = open_patch(at("p"));
+        remove_tree("p");
+    }
+    for (unsigned i = 0; i < sizeof o / sizeof *o; i++)
+        check_many(store, &base, tuned, (const fmp_patch *const *)p, o[i]);
+    for (unsigned i = 0; i < 2; i++) {
+        fmp_patch_close(p[i]);
+        model_free(&tuned[i]);
+    }
+    fmp_store_close(store);
+    model_free(&base);
+}
+
 /* Shards have an index, which knows nothing of tensors that come from a parent: it goes. */
 static void test_added_to_shards(void **state)
 {
@@ -356,6 +438,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_outside_the_union, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_plan, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_scores, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(test_many, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_added_to_shards, make_dir, drop_dir),
         cmocka_unit_test(test_sum_of_weights),
     };
