@@ -212,7 +212,7 @@ static void true_step(fmp_measurement *m, const fmp_dtype *d, uint64_t a, uint64
     m->n_up += is_up;
     m->n_down += !is_up;
     m->max_residual = size > m->max_residual ? size : m->max_residual;
-    while (size >> len && len < 64)
+    while (len < 64 && size >> len)
         len++;
     m->residual_bits[len]++;
 }
