@@ -2,8 +2,8 @@
  * fmpatch: small, signed, exact patches between model checkpoints.
  *
  * In reading order: version, status, limits, stores, patches, measuring, create, apply, verify,
- * algebra, overlap, merge, keys and signatures, policy, buffers, masks.  Every handle is opaque.
- * Nothing here prints, exits, or keeps a global.
+ * algebra, overlap and diff, merge, keys and signatures, policy, buffers, masks.  Every handle is
+ * opaque.  Nothing here prints, exits, or keeps a global.
  *
  *   Threads     Two threads may use two handles freely.  One fmp_store or fmp_patch may be read by
  *               any number of threads at once; closing it needs that nobody else uses it.
@@ -535,15 +535,33 @@ FMP_API FMP_NODISCARD fmp_status fmp_subset(const fmp_patch *patch, const fmp_su
                                             const char *path, const fmp_create_options *options,
                                             fmp_create_result *ret, fmp_error *err);
 
-/* ---- overlap ----------------------------------------------------------------------------------
+/* ---- overlap and diff -------------------------------------------------------------------------
  */
 
-#define FMP_OVERLAP_MAX 64u
+/*
+ * Patches of one base side by side, without the base.  Tensors of the targets are matched by name.
+ * An element is a unit of the tensor's dtype: one number, half a C64, a byte of packed types; of a
+ * file of unknown structure, what its patches take for one.
+ *
+ * A patch changes an element when it gives it a residual other than 0, or new bits.  A tensor that
+ * is added or stored whole is changed as a whole.  What a renamed tensor is compared with is the
+ * tensor that it was.  Residuals have a direction, up or down in the order of values, the shorter
+ * way round.  New bits have none, and nor has a tensor that became a copy of another.
+ *
+ * Two changes of an element are alike when they are equal residuals on equal bytes, or equal new
+ * bits; a residual and new bits are alike when both targets have the same tensor.  They are in
+ * conflict when both are residuals on equal bytes, one up and the other down.
+ */
+
+#define FMP_OVERLAP_MAX      64u
+#define FMP_OVERLAP_SETS_MAX 65536u
 
 typedef struct fmp_overlap_options {
     size_t size;        /* sizeof(fmp_overlap_options) */
     unsigned n_threads; /* default: one for each processor */
-    bool shapes_only;   /* bases need equal shapes only; default: FMP_EBASE unless they are one */
+    bool shapes_only;   /* bases need only have the same names, dtypes and shapes; tensors of one
+                           name then count as equal bytes.  default: FMP_EBASE unless the bases are
+                           one */
     fmp_progress progress;
 } fmp_overlap_options;
 
@@ -551,7 +569,7 @@ typedef struct fmp_overlap_options {
 typedef struct fmp_overlap_pair {
     uint64_t n_first, n_second; /* elements that each changes */
     uint64_t n_shared;          /* that both change */
-    uint64_t n_same;            /* of those, alike: an equal residual, or equal new bits */
+    uint64_t n_same;            /* of those, alike */
     uint64_t n_conflicts;       /* of those, up by one and down by the other */
 } fmp_overlap_pair;
 
@@ -567,25 +585,25 @@ typedef struct fmp_overlap_tensor {
 typedef struct fmp_overlap fmp_overlap;
 
 /*
- * fmp_overlap_new() counts which elements 1 to FMP_OVERLAP_MAX patches of one base share; no base
- * is needed.  An element is one of the tensor's dtype; tensors of the targets are matched by name.
- * A tensor that is stored whole counts with all elements.  Residuals have a direction; new bits
- * have none and conflict with nothing.  Masks are patches, too: their overlap is that of the
- * selections.
+ * fmp_overlap_new() counts which elements 1 to FMP_OVERLAP_MAX patches share.  Masks are patches,
+ * too: their overlap is that of the selections.
  *
  *   patches  must outlive the result.
  *   ret      free with fmp_overlap_free().
  *
- * Returns FMP_EBASE when the bases differ, naming a tensor; FMP_ECORRUPT; FMP_EIO; FMP_ENOMEM.
- * Linear in the changed elements times the number of patches; about 6 MiB a thread and, for each
- * patch, a frame a thread and 21 bytes for each element that it changes in 1 MiB of tensor.  The
- * same for any number of threads.  Since 0.1.
+ * Returns FMP_EBASE when the bases differ, naming a tensor; FMP_EUSAGE; FMP_ECORRUPT; FMP_EIO;
+ * FMP_ENOMEM; FMP_ECANCELED.  Linear in the payload and in the pairs of changes of one element.
+ * Memory: 12 MiB a thread, 40 where changes are dense, and a frame (some 1 MiB) of each patch a
+ * thread; 40 bytes for each tensor that changes, and 12 for each patch that it may be changed by.
+ * The same for any number of threads.  Since 0.1.
  */
 FMP_API FMP_NODISCARD fmp_status fmp_overlap_new(const fmp_patch *const *patches, size_t n_patches,
                                                  const fmp_overlap_options *options,
                                                  fmp_overlap **ret, fmp_error *err);
 FMP_API void fmp_overlap_free(fmp_overlap *o); /* takes NULL */
 
+/* Patches by number, either way; twice the same one: what it changes.  Zeros for numbers that are
+ * none, here and below. */
 FMP_API fmp_overlap_pair fmp_overlap_of(const fmp_overlap *o, size_t first, size_t second);
 
 /* Tensors that some patch changes, in byte order of names. */
@@ -594,10 +612,99 @@ FMP_API fmp_overlap_tensor fmp_overlap_tensor_at(const fmp_overlap *o, uint32_t 
 /* Elements of that tensor that a patch changes. */
 FMP_API uint64_t fmp_overlap_changed(const fmp_overlap *o, uint32_t tensor, size_t patch);
 
-/* Which elements are changed by which patches together, and how many: the bit of each patch is set
- * in *ret_patches.  The most elements first. */
+/*
+ * Sets of patches that change an element together and no other does: how many elements have that
+ * set.  The bit of each patch is set in *ret_patches.  The most elements first, then by bits.  All
+ * sets of one patch that occur, and the first FMP_OVERLAP_SETS_MAX of several in the order of
+ * elements: with 16 patches or fewer, all of them.
+ */
 FMP_API uint32_t fmp_overlap_set_count(const fmp_overlap *o);
 FMP_API uint64_t fmp_overlap_set_at(const fmp_overlap *o, uint32_t set, uint64_t *ret_patches);
+/* Elements whose set is none of those. */
+FMP_API uint64_t fmp_overlap_set_rest(const fmp_overlap *o);
+
+typedef struct fmp_diff_options {
+    size_t size;        /* sizeof(fmp_diff_options) */
+    unsigned n_threads; /* default: one for each processor */
+    bool shapes_only;   /* as for fmp_overlap_new() */
+    fmp_progress progress;
+} fmp_diff_options;
+
+typedef struct fmp_diff_counts {
+    uint64_t n_only[2];    /* elements that only the first, only the second changes */
+    uint64_t n_same;       /* that both change, alike */
+    uint64_t n_other;      /* that both change, but not alike */
+    uint64_t n_apart;      /* of n_only and n_other, those whose distance is known */
+    uint64_t sum_distance; /* of those; UINT64_MAX when it is more */
+    uint64_t max_distance;
+} fmp_diff_counts;
+
+/* A tensor of base or target, and what each patch does to it. */
+typedef struct fmp_diff_tensor {
+    const char *name; /* borrowed from the patches */
+    bool known[2];    /* the patch has it, in base or target; else the rest is 0 */
+    bool in_target[2];
+    fmp_tensor_state state[2];
+    const char *source[2]; /* as in fmp_patch_tensor */
+    bool same;             /* both do the same: the counts are all of elements changed alike */
+    fmp_diff_counts counts;
+} fmp_diff_tensor;
+
+/* A side file, and what each patch does to it. */
+typedef struct fmp_diff_file {
+    const char *name;        /* borrowed from the patches */
+    bool known[2];           /* the patch has it, in base or target */
+    fmp_file_state state[2]; /* FMP_FILE_SAME when it is not known */
+    uint64_t size[2];        /* bytes in the target; 0 when it is not there */
+    bool same;               /* equal in both targets, or in neither */
+} fmp_diff_file;
+
+/* A member of the manifest that the patches do not have in common, as JSON text. */
+typedef struct fmp_diff_note {
+    const char *key;      /* borrowed from the result */
+    const char *value[2]; /* NULL where it is missing; likewise */
+} fmp_diff_note;
+
+typedef struct fmp_diff_summary {
+    size_t size;          /* set by the library */
+    bool same_base;       /* equal model roots */
+    bool same_target;     /* likewise */
+    bool same_layout;     /* the target's weights files are equal but for what tensors hold */
+    bool identical;       /* those three, and all side files: applied to the base, both make the
+                             same files, however they are coded, signed and described */
+    uint32_t n_tensors;   /* of both patches together */
+    uint32_t n_differing; /* tensors to which they do different things */
+    uint32_t n_only[2];   /* tensors that only the first, only the second target has */
+    uint32_t n_files, n_differing_files;
+    uint32_t n_notes;
+    fmp_diff_counts counts; /* of all tensors */
+} fmp_diff_summary;
+
+typedef struct fmp_diff fmp_diff;
+
+/*
+ * fmp_diff_new() tells how two patches of one base differ in what they do.
+ *
+ * The distance of an element is how many steps in the order of values, the shorter way round, lie
+ * between the two targets; it is known where each patch leaves the element alone or gives it a
+ * residual, on equal bytes.
+ *
+ *   first, second   must outlive the result.
+ *   ret             free with fmp_diff_free().
+ *
+ * Returns, costs and takes what fmp_overlap_new() does with two patches, and 120 bytes for each
+ * tensor.  Headers that are stored as they are, are read and compared.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_diff_new(const fmp_patch *first, const fmp_patch *second,
+                                              const fmp_diff_options *options, fmp_diff **ret,
+                                              fmp_error *err);
+FMP_API void fmp_diff_free(fmp_diff *d); /* takes NULL */
+FMP_API fmp_diff_summary fmp_diff_summarize(const fmp_diff *d);
+
+/* 0 .. n_tensors - 1, in byte order of names; likewise files and notes. */
+FMP_API fmp_diff_tensor fmp_diff_tensor_at(const fmp_diff *d, uint32_t tensor);
+FMP_API fmp_diff_file fmp_diff_file_at(const fmp_diff *d, uint32_t file);
+FMP_API fmp_diff_note fmp_diff_note_at(const fmp_diff *d, uint32_t note);
 
 /* ---- merge ------------------------------------------------------------------------------------
  */
