@@ -9,8 +9,7 @@
 #include "base/status.h"
 #include "beside.h"
 
-#define CHUNK 4096u /* elements that are looked at together: their sets stay in the nearest cache  \
-                     */
+#define CHUNK 4096u /* elements looked at together: their sets stay in the nearest cache */
 
 typedef struct set_count {
     uint64_t patches;

@@ -271,7 +271,7 @@ static void test_set_values(void **state)
     }
     o = count(p, 2);
     assert_int_equal(fmp_overlap_of(o, 0, 1).n_shared, 0);
-    assert_int_equal(fmp_overlap_of(o, 0, 2).n_shared, 400); /* residuals and new bits, one target */
+    assert_int_equal(fmp_overlap_of(o, 0, 2).n_shared, 400); /* coded apart, one target */
     assert_int_equal(fmp_overlap_of(o, 0, 2).n_same, 400);
     assert_int_equal(fmp_overlap_of(o, 1, 3).n_shared, 400);
     assert_int_equal(fmp_overlap_of(o, 1, 3).n_same, 300);
