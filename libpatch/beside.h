@@ -94,9 +94,12 @@ uint64_t fmp_beside_done(const fmp_beside *b, uint64_t n_items);
 typedef fmp_status (*fmp_slice_fn)(void *ctx, uint32_t tensor, fmp_beside_slot *s, fmp_error *err);
 fmp_status fmp_beside_run(fmp_beside *b, uint64_t item, unsigned slot, fmp_slice_fn fn, void *ctx,
                           fmp_error *err);
-/* The lanes of a tensor into s->lane, without reading windows. */
+/* The lanes of a tensor into s->lane. */
 fmp_status fmp_beside_enter(const fmp_beside *b, fmp_beside_slot *s, uint32_t tensor,
                             fmp_error *err);
+/* Elements of a window: as many as a leaf holds of the narrowest dtype that a patch gives the
+ * tensor.  *ret_n: how many windows there are, by the dtypes. */
+uint64_t fmp_beside_window(const fmp_lane *lane, uint32_t n, uint64_t *ret_n);
 /* Name and shape of a tensor: of the first patch whose target (else base) has it. */
 fmp_tensor_info fmp_beside_tensor(const fmp_beside *b, uint32_t tensor);
 

@@ -1,6 +1,5 @@
 /*
- * fmpatch overlap: which weights several patches of one base share; and fmpatch diff: how two
- * patches differ.
+ * fmpatch overlap: which weights several patches of one base share.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -31,17 +30,6 @@ typedef struct overlap_args {
 
 enum { BY_PATCH, BY_TENSOR, BY_LAYER, BY_SET };
 
-#define OPT_SHAPES_ONLY                                                                            \
-    {                                                                                              \
-        .name = "shapes-only", .kind = OPT_FLAG, .offset = offsetof(overlap_args, shapes_only),    \
-        .help = "compare patches of different bases, too, if their tensors have equal shapes"      \
-    }
-#define OPT_THREADS                                                                                \
-    {                                                                                              \
-        .name = "threads", .kind = OPT_NUMBER, .offset = offsetof(overlap_args, threads),          \
-        .arg = "N", .min = 1, .max = 1024, .help = "threads, one for each processor without it"    \
-    }
-
 static const opt_entry overlap_options[] = {
     {.name = "by",
      .kind = OPT_CHOICE,
@@ -61,16 +49,21 @@ static const opt_entry overlap_options[] = {
      .kind = OPT_FLAG,
      .offset = offsetof(overlap_args, force),
      .help = "with --html: replace FILE when it exists"},
-    OPT_SHAPES_ONLY,
+    {.name = "shapes-only",
+     .kind = OPT_FLAG,
+     .offset = offsetof(overlap_args, shapes_only),
+     .help = "compare patches of different bases, too, if their tensors have equal shapes"},
     OPT_TRUST(overlap_args, trust),
-    OPT_THREADS,
+    {.name = "threads",
+     .kind = OPT_NUMBER,
+     .offset = offsetof(overlap_args, threads),
+     .arg = "N",
+     .min = 1,
+     .max = 1024,
+     .help = "threads, one for each processor without it"},
     OPT_PROGRESS,
     OPT_COMMON,
     {0},
-};
-
-static const opt_entry diff_options[] = {
-    OPT_SHAPES_ONLY, OPT_TRUST(overlap_args, trust), OPT_THREADS, OPT_PROGRESS, OPT_COMMON, {0},
 };
 
 /* ---- inputs -----------------------------------------------------------------------------------
@@ -203,11 +196,13 @@ static void put_counts(report_table *t, const fmp_overlap_tensor *x)
 {
     const uint64_t numbers[] = {x->n_elements, x->n_changed, x->n_shared, x->n_same,
                                 x->n_conflicts};
+    char *name = text_escape(x->name, strlen(x->name));
     char text[5][TEXT_NUMBER_LEN];
 
     for (unsigned k = 0; k < 5; k++)
         number_cell(numbers[k], text[k]);
-    report_table_row(t, (const char *[]){x->name, text[0], text[1], text[2], text[3], text[4]});
+    report_table_row(t, (const char *[]){name, text[0], text[1], text[2], text[3], text[4]});
+    free(name);
 }
 
 static void add_counts(fmp_overlap_tensor *to, const fmp_overlap_tensor *x)
@@ -306,6 +301,12 @@ static void print_sets(const overlap_work *w)
         name = set_name(w, patches);
         report_table_row(t, (const char *[]){number, name});
         free(name);
+    }
+    if (fmp_overlap_set_rest(w->overlap)) {
+        char number[TEXT_NUMBER_LEN];
+
+        number_cell(fmp_overlap_set_rest(w->overlap), number);
+        report_table_row(t, (const char *[]){number, "(sets that came up later)"});
     }
     report_table_end(t);
 }
@@ -407,6 +408,7 @@ static void print_json(const overlap_work *w, const char *html)
         report_json_item(&j, set_json(n, patches));
     }
     report_json_array_end(&j);
+    report_json_member(&j, "other_sets", report_json_number(fmp_overlap_set_rest(w->overlap)));
     put_tensors_json(w, &j);
     report_json_end(&j);
 }
@@ -445,193 +447,7 @@ static int show_overlap(overlap_work *w, const overlap_args *args)
     return FMP_OK;
 }
 
-/* ---- diff -------------------------------------------------------------------------------------
- */
-
-typedef struct difference {
-    uint64_t only[2], same, other; /* elements */
-} difference;
-
-static difference difference_of(const fmp_overlap *o, uint32_t tensor)
-{
-    const fmp_overlap_tensor x = fmp_overlap_tensor_at(o, tensor);
-
-    return (difference){.only = {fmp_overlap_changed(o, tensor, 0) - x.n_shared,
-                                 fmp_overlap_changed(o, tensor, 1) - x.n_shared},
-                        .same = x.n_same,
-                        .other = x.n_shared - x.n_same};
-}
-
-static bool is_difference(const difference *d)
-{
-    return d->only[0] || d->only[1] || d->other;
-}
-
-static const char *state_in(const fmp_patch *p, const char *name)
-{
-    const uint32_t row = fmp_patch_find(p, name, strlen(name));
-
-    return row == UINT32_MAX ? "absent" : summary_state(fmp_patch_tensor_at(p, row).state);
-}
-
-static void print_differences(const overlap_work *w)
-{
-    static const report_column columns[] = {
-        {.name = "TENSOR", .shrink = true},
-        {.name = "FIRST"},
-        {.name = "SECOND"},
-        {.name = "ONLY 1ST", .right = true},
-        {.name = "ONLY 2ND", .right = true},
-        {.name = "SAME", .right = true},
-        {.name = "OTHER", .right = true},
-    };
-    report_table *t = report_table_new(columns, sizeof columns / sizeof *columns, true);
-
-    for (uint32_t i = 0; i < fmp_overlap_tensor_count(w->overlap); i++) {
-        const char *name = fmp_overlap_tensor_at(w->overlap, i).name;
-        const difference d = difference_of(w->overlap, i);
-        const uint64_t numbers[] = {d.only[0], d.only[1], d.same, d.other};
-        char text[4][TEXT_NUMBER_LEN];
-
-        if (!is_difference(&d))
-            continue;
-        for (unsigned k = 0; k < 4; k++)
-            number_cell(numbers[k], text[k]);
-        report_table_row(t, (const char *[]){name, state_in(w->patches[0], name),
-                                             state_in(w->patches[1], name), text[0], text[1],
-                                             text[2], text[3]});
-    }
-    report_table_end(t);
-}
-
-/* Side files by name: NULL ends the walk through both. */
-static const fmp_patch_file *find_file(const fmp_patch *p, const char *name, fmp_patch_file *spare)
-{
-    for (uint32_t i = 0; i < fmp_patch_file_count(p); i++) {
-        *spare = fmp_patch_file_at(p, i);
-        if (spare->state != FMP_FILE_WEIGHTS && strcmp(spare->name, name) == 0)
-            return spare;
-    }
-    return NULL;
-}
-
-static bool same_file(const fmp_patch_file *a, const fmp_patch_file *b)
-{
-    return a && b && a->state == b->state && memcmp(a->digest, b->digest, sizeof a->digest) == 0;
-}
-
-/* Calls `say` for each side file to which the two do different things. */
-static uint32_t each_file(const overlap_work *w,
-                          void (*say)(const char *name, const char *first, const char *second,
-                                      void *ctx),
-                          void *ctx)
-{
-    uint32_t n = 0;
-
-    for (unsigned side = 0; side < 2; side++) {
-        for (uint32_t i = 0; i < fmp_patch_file_count(w->patches[side]); i++) {
-            const fmp_patch_file f = fmp_patch_file_at(w->patches[side], i);
-            fmp_patch_file spare;
-            const fmp_patch_file *g =
-                f.state == FMP_FILE_WEIGHTS ? NULL : find_file(w->patches[!side], f.name, &spare);
-
-            if (f.state == FMP_FILE_WEIGHTS || (side && g) || same_file(&f, g))
-                continue;
-            n++;
-            if (say)
-                say(f.name, side ? "absent" : summary_file_state(f.state),
-                    side ? summary_file_state(f.state)
-                    : g  ? summary_file_state(g->state)
-                         : "absent",
-                    ctx);
-        }
-    }
-    return n;
-}
-
-static void print_file(const char *name, const char *first, const char *second, void *ctx)
-{
-    const common_args *common = ctx;
-    char *shown = text_escape(name, strlen(name));
-
-    report_note(common, "file %s: %s in the first, %s in the second%s", shown, first, second,
-                strcmp(first, second) == 0 ? ", but to other content" : "");
-    free(shown);
-}
-
-static void json_file(const char *name, const char *first, const char *second, void *ctx)
-{
-    json_t *j = json_object();
-
-    report_json_set(j, "name", report_json_text(name));
-    report_json_set(j, "first", json_string(first));
-    report_json_set(j, "second", json_string(second));
-    report_json_item(ctx, j);
-}
-
-static void print_diff_json(const overlap_work *w, bool identical, const fmp_patch_summary s[2])
-{
-    report_json j;
-
-    report_json_begin(&j, "diff");
-    put_patches_json(w, &j);
-    report_json_member(&j, "identical", json_boolean(identical));
-    report_json_member(&j, "same_base",
-                       json_boolean(memcmp(s[0].base_root, s[1].base_root, 32) == 0));
-    report_json_member(&j, "same_target",
-                       json_boolean(memcmp(s[0].target_root, s[1].target_root, 32) == 0));
-    report_json_array(&j, "tensors");
-    for (uint32_t i = 0; i < fmp_overlap_tensor_count(w->overlap); i++) {
-        const char *name = fmp_overlap_tensor_at(w->overlap, i).name;
-        const difference d = difference_of(w->overlap, i);
-        json_t *one = json_object();
-
-        report_json_set(one, "name", report_json_text(name));
-        report_json_set(one, "first", json_string(state_in(w->patches[0], name)));
-        report_json_set(one, "second", json_string(state_in(w->patches[1], name)));
-        report_json_set(one, "only_first", report_json_number(d.only[0]));
-        report_json_set(one, "only_second", report_json_number(d.only[1]));
-        report_json_set(one, "same", report_json_number(d.same));
-        report_json_set(one, "other", report_json_number(d.other));
-        report_json_item(&j, one);
-    }
-    report_json_array_end(&j);
-    report_json_array(&j, "files");
-    each_file(w, json_file, &j);
-    report_json_array_end(&j);
-    report_json_end(&j);
-}
-
-static int show_diff(overlap_work *w, const overlap_args *args)
-{
-    const fmp_patch_summary s[2] = {fmp_patch_summarize(w->patches[0]),
-                                    fmp_patch_summarize(w->patches[1])};
-    const uint32_t n_files = each_file(w, NULL, NULL);
-    const bool identical = memcmp(s[0].base_root, s[1].base_root, 32) == 0 &&
-                           memcmp(s[0].target_root, s[1].target_root, 32) == 0 && !n_files;
-    char only[2][TEXT_NUMBER_LEN], same[TEXT_NUMBER_LEN], other[TEXT_NUMBER_LEN];
-    const fmp_overlap_pair p = fmp_overlap_of(w->overlap, 0, 1);
-
-    if (args->common.json) {
-        print_diff_json(w, identical, s);
-        return FMP_OK;
-    }
-    if (!identical)
-        print_differences(w);
-    each_file(w, print_file, (void *)&args->common);
-    text_group(p.n_first - p.n_shared, only[0]);
-    text_group(p.n_second - p.n_shared, only[1]);
-    text_group(p.n_same, same);
-    text_group(p.n_shared - p.n_same, other);
-    report_note(&args->common,
-                "%s: %s weights only in the first, %s only in the second, %s changed alike, %s "
-                "differently%s",
-                identical ? "identical in what they do" : "different", only[0], only[1], same,
-                other, memcmp(s[0].base_root, s[1].base_root, 32) ? "; their bases differ" : "");
-    return FMP_OK;
-}
-
-/* ---- verbs ------------------------------------------------------------------------------------
+/* ---- verb -------------------------------------------------------------------------------------
  */
 
 static int run(const command *self, int argc, char **argv)
@@ -646,8 +462,7 @@ static int run(const command *self, int argc, char **argv)
     if (outcome == OPTS_RUN) {
         status = prepare(&w, &args, operands, n);
         if (!status)
-            status =
-                strcmp(self->name, "diff") == 0 ? show_diff(&w, &args) : show_overlap(&w, &args);
+            status = show_overlap(&w, &args);
         release(&w);
     } else if (outcome == OPTS_BAD) {
         status = fmp_exit_status(FMP_EUSAGE);
@@ -666,17 +481,5 @@ const command cmd_overlap = {
     .options = overlap_options,
     .min_operands = 1,
     .max_operands = FMP_OVERLAP_MAX,
-    .run = run,
-};
-
-const command cmd_diff = {
-    .name = "diff",
-    .operands = "PATCH PATCH",
-    .summary = "print how two patches differ in what they do",
-    .notes = "Tensors in which they do the same are not listed.  How patches are coded, signed and "
-             "described makes no difference.  No checkpoint is needed.  " TRUST_NOTES,
-    .options = diff_options,
-    .min_operands = 2,
-    .max_operands = 2,
     .run = run,
 };

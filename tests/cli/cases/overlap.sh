@@ -1,4 +1,4 @@
-# Which weights patches share, by pair, tensor, layer and set; masks as well; and how two patches differ.
+# Which weights patches share, by pair, tensor, layer and set; masks as well.
 # needs: fmpatch-mask
 pair
 checkpoint third.safetensors --tuned --extra
@@ -18,16 +18,5 @@ fmpatch-mask s.safetensors --ratio 0.1 --source random --seed 1 -q -o a.fmp >log
 fmpatch-mask s.safetensors --ratio 0.1 --source random --seed 2 -q -o b.fmp >log.txt
 fmpatch overlap a.fmp b.fmp | cut -f3-6
 fmpatch-mask jaccard a.fmp b.fmp
-t fmpatch diff 1.fmp 3.fmp
-fmpatch create -q base.safetensors tuned.safetensors --level 19 --no-check -o again.fmp
-t fmpatch diff 1.fmp again.fmp
-t fmpatch diff 1.fmp 2.fmp
-mkdir x y
-cp base.safetensors x
-cp tuned.safetensors y
-echo '{}' >x/config.json
-echo '{"a": 1}' >y/config.json
-fmpatch create -q x y -o dir.fmp
-t fmpatch diff 1.fmp dir.fmp
-fmpatch diff --json 1.fmp dir.fmp | grep -v '"id"'
-t fmpatch diff 1.fmp
+t fmpatch overlap
+t fmpatch overlap base.safetensors
