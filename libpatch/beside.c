@@ -57,8 +57,9 @@ fmp_status fmp_beside_check(const fmp_patch *const *patches, uint32_t n, bool sh
         name = other_tensor(&x->table, &y->table, shapes_only);
         if (name[0] == '?' && !name[1])
             name = other_tensor(&y->table, &x->table, shapes_only);
-        return fmp_fail(err, FMP_EBASE, FMP_NO_OFFSET, "%s: has not the base of %s: tensor \"%s\" differs",
-                        y->file.path, x->file.path, name);
+        return fmp_fail(err, FMP_EBASE, FMP_NO_OFFSET,
+                        "%s: has not the base of %s: tensor \"%s\" differs", y->file.path,
+                        x->file.path, name);
     }
     return FMP_OK;
 }
@@ -312,11 +313,15 @@ static fmp_status look_for_units(const fmp_beside *b, fmp_beside_slot *s, fmp_er
     return FMP_OK;
 }
 
-/* The row whose base tensor a target tensor is compared with, and its byte. */
+/* The row whose base tensor a target tensor is compared with, and its byte; FMP_NONE: all is new.
+ */
 static uint32_t reference_of(const fmp_table *t, uint32_t row, uint64_t *ret_off)
 {
     const fmp_map map = fmp_table_map(t, maker_of(t, row));
 
+    *ret_off = 0;
+    if (t->rows[row].base_schema == t->rows[row].target_schema)
+        return row;
     *ret_off = map.base_off;
     return map.n_bytes ? map.source : FMP_NONE;
 }

@@ -2,7 +2,7 @@
  * Overlap: counts held against models compared element by element, over every dtype and every way
  * in which a tensor can change; the same for any number of threads.
  */
-#include "random_models.h"
+#include "change_oracle.h"
 
 #include "base/alloc.h"
 
@@ -13,54 +13,50 @@ static const char *const names[N_PATCHES] = {"p0", "p1", "p2", "p3"};
 static fmp_patch *make(const fmp_store *base, const model *m, unsigned i, bool set)
 {
     const fmp_create_options o = {.size = sizeof o, .set_values = set};
-    fmp_store *t;
-    fmp_error err;
 
-    put_model(m, "target", false);
-    t = open_store(at("target"));
-    assert_status(fmp_create(base, t, at(names[i]), &o, NULL, &err), FMP_OK, &err);
-    fmp_store_close(t);
-    remove_tree("target");
-    return open_patch(at(names[i]));
+    return make_patch(base, m, names[i], &o);
 }
 
-static const tensor *find(const model *m, const char *name)
+/* A patch made of two, one of new bits and one of residuals: its blocks are of all kinds. */
+static fmp_patch *make_of_two(const fmp_store *base, const model *from, const model *to, unsigned i)
 {
-    for (unsigned i = 0; i < m->n; i++) {
-        if (strcmp(m->t[i].name, name) == 0)
-            return &m->t[i];
-    }
-    return NULL;
+    fmp_patch *step[2], *made;
+    fmp_store *b;
+    fmp_error err;
+    model half;
+
+    model_copy(from, &half);
+    for (unsigned k = 0; k < half.n; k++)
+        change_some(&half.t[k], 40);
+    step[0] = make(base, &half, i, true);
+    put_model(&half, "half", false);
+    b = open_store(at("half"));
+    remove_tree(names[i]);
+    step[1] = make(b, to, i, false);
+    assert_status(fmp_squash((const fmp_patch *const *)step, 2, at("both"), NULL, NULL, &err),
+                  FMP_OK, &err);
+    made = open_patch(at("both"));
+    fmp_patch_close(step[0]);
+    fmp_patch_close(step[1]);
+    fmp_store_close(b);
+    remove_tree("half");
+    remove_tree("both");
+    model_free(&half);
+    return made;
 }
 
 static uint64_t load(const tensor *t, uint64_t i)
 {
-    const unsigned width = t->dtype->width / 8u;
-    uint64_t x = 0;
-
-    memcpy(&x, t->data + i * width, width);
-    return x;
-}
-
-/* Place of a bit pattern in the order of values. */
-static uint64_t place(const tensor *t, uint64_t x)
-{
-    const unsigned bits = t->dtype->width;
-    const uint64_t top = 1ull << (bits - 1);
-    const uint64_t all = bits == 64 ? UINT64_MAX : (1ull << bits) - 1;
-
-    if (t->dtype->order != FMP_ORDER_SIGN)
-        return x;
-    return x & top ? ~x & all : x | top;
+    return fmp_load_le(t->data + i * (t->dtype->width / 8u), t->dtype->width / 8u);
 }
 
 /* Up, down, or not at all, modulo the unit. */
 static int direction(const tensor *base, const tensor *target, uint64_t i)
 {
-    const unsigned bits = base->dtype->width;
-    const uint64_t d = place(base, load(target, i)) - place(base, load(base, i));
+    bool down;
+    const uint64_t d = way_between(base, load(base, i), load(target, i), &down);
 
-    return load(base, i) == load(target, i) ? 0 : d >> (bits - 1) & 1 ? -1 : 1;
+    return d == 0 ? 0 : down ? -1 : 1;
 }
 
 typedef struct expected {
@@ -74,8 +70,8 @@ static expected expect(const model *base, const model *a, const model *b)
 
     for (unsigned k = 0; k < base->n; k++) {
         const tensor *t = &base->t[k];
-        const tensor *x = find(a, t->name);
-        const tensor *y = find(b, t->name);
+        const tensor *x = find_tensor(a, t->name);
+        const tensor *y = find_tensor(b, t->name);
 
         for (uint64_t i = 0; i < t->len / (t->dtype->width / 8u); i++) {
             const int dx = direction(t, x, i);
@@ -212,15 +208,146 @@ static void test_every_dtype(void **state)
         check_dtype(fmp_dtype_at(i));
 }
 
-/* Models that change in every way: the sums hold, threads do not matter, a patch shares all with
- * itself. */
+/* ---- against models ---------------------------------------------------------------------------
+ */
+
+typedef struct force {
+    fmp_overlap_pair pair[N_PATCHES][N_PATCHES];
+    uint64_t set[1u << N_PATCHES];
+} force;
+
+/* All that patches do to one tensor, element by element. */
+static void count_by_force(const fate *f, force *all, fmp_overlap_tensor *sum)
+{
+    bond x[N_PATCHES][N_PATCHES];
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < N_PATCHES; i++) {
+        n = f[i].t && f[i].n > n ? f[i].n : n;
+        for (unsigned k = 0; k < N_PATCHES; k++)
+            x[i][k] = bond_of(&f[i], &f[k]);
+    }
+    for (uint64_t e = 0; e < n; e++) {
+        bool same = true, conflict = false;
+        unsigned set = 0;
+
+        for (unsigned i = 0; i < N_PATCHES; i++)
+            set |= (unsigned)(how_at(&f[i], e) != STAYS) << i;
+        if (!set)
+            continue;
+        for (unsigned i = 0; i < N_PATCHES; i++) {
+            for (unsigned k = i; k < N_PATCHES; k++) {
+                fmp_overlap_pair *p = &all->pair[i][k];
+                const bool both = set >> i & 1 && set >> k & 1;
+                const bool alike = both && (i == k || alike_at(&f[i], &f[k], x[i][k], e));
+                const bool against = both && against_at(&f[i], &f[k], x[i][k], e);
+
+                p->n_first += set >> i & 1;
+                p->n_second += set >> k & 1;
+                p->n_shared += both;
+                p->n_same += alike;
+                p->n_conflicts += against;
+                same &= !both || alike;
+                conflict |= against;
+            }
+        }
+        all->set[set]++;
+        sum->n_changed += set != 0;
+        sum->n_shared += (set & (set - 1)) != 0;
+        sum->n_same += (set & (set - 1)) != 0 && same;
+        sum->n_conflicts += conflict;
+    }
+}
+
+static uint32_t find_counted(const fmp_overlap *o, const char *name)
+{
+    for (uint32_t t = 0; t < fmp_overlap_tensor_count(o); t++) {
+        if (strcmp(fmp_overlap_tensor_at(o, t).name, name) == 0)
+            return t;
+    }
+    return UINT32_MAX;
+}
+
+static void check_tensor(const fmp_overlap *o, const side *s, const char *name, force *all)
+{
+    const uint32_t t = find_counted(o, name);
+    fmp_overlap_tensor want = {0};
+    const fmp_overlap_tensor found = fmp_overlap_tensor_at(o, t);
+    fate f[N_PATCHES];
+
+    for (unsigned i = 0; i < N_PATCHES; i++) {
+        uint64_t n = 0;
+
+        f[i] = fate_of(&s[i], name);
+        for (uint64_t e = 0; e < f[i].n; e++)
+            n += f[i].how[e] != STAYS;
+        assert_int_equal(fmp_overlap_changed(o, t, i), n);
+    }
+    count_by_force(f, all, &want);
+    assert_int_equal(found.n_changed, want.n_changed);
+    assert_int_equal(found.n_shared, want.n_shared);
+    assert_int_equal(found.n_same, want.n_same);
+    assert_int_equal(found.n_conflicts, want.n_conflicts);
+    for (unsigned i = 0; i < N_PATCHES; i++)
+        fate_free(&f[i]);
+}
+
+/* Whether some earlier target has a tensor of that name. */
+static bool came_up(const side *s, unsigned n, const char *name)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (find_tensor(s[i].target, name))
+            return true;
+    }
+    return false;
+}
+
+static unsigned n_states[8]; /* of targets that were looked at */
+
+static void check_all(const fmp_overlap *o, const side *s)
+{
+    force all = {0};
+
+    for (unsigned i = 0; i < N_PATCHES; i++) {
+        for (unsigned k = 0; k < s[i].target->n; k++) {
+            const char *name = s[i].target->t[k].name;
+
+            n_states[s[i].p->table.rows[fmp_patch_find(s[i].p, name, strlen(name))].state]++;
+            if (!came_up(s, i, name))
+                check_tensor(o, s, name, &all);
+        }
+    }
+    for (unsigned i = 0; i < N_PATCHES; i++) {
+        for (unsigned k = i; k < N_PATCHES; k++) {
+            const fmp_overlap_pair p = fmp_overlap_of(o, i, k);
+
+            assert_memory_equal(&p, &all.pair[i][k], sizeof p);
+        }
+    }
+    for (uint32_t k = 0; k < fmp_overlap_set_count(o); k++) {
+        uint64_t patches;
+        const uint64_t n = fmp_overlap_set_at(o, k, &patches);
+
+        assert_int_equal(n, all.set[patches]);
+        all.set[patches] = 0;
+    }
+    for (unsigned k = 1; k < 1u << N_PATCHES; k++)
+        assert_int_equal(all.set[k], 0);
+    assert_int_equal(fmp_overlap_set_rest(o), 0);
+}
+
+/* Models that change in every way: each count is that of the bytes; the sums hold; threads do not
+ * matter; a patch shares all with itself. */
 static void test_every_state(void **state)
 {
+    static const unsigned threads[] = {2, 3, 7};
+
     (void)state;
     for (unsigned seed = 0; seed < N_CASES; seed++) {
         model base = {.n = 0}, tuned[N_PATCHES];
         fmp_patch *p[N_PATCHES];
-        fmp_overlap *one, *many;
+        side s[N_PATCHES];
+        fmp_overlap *one;
         fmp_store *b;
 
         rng_seed(seed + 900);
@@ -228,18 +355,28 @@ static void test_every_state(void **state)
         put_model(&base, "base", false);
         b = open_store(at("base"));
         for (unsigned i = 0; i + 1 < N_PATCHES; i++) {
-            any_target(&base, &tuned[i], i + 1);
-            p[i] = make(b, &tuned[i], i, roll(3) == 0);
+            if (i && roll(4) == 0) /* nearly the same target, coded otherwise */
+                model_copy(&tuned[0], &tuned[i]);
+            else
+                any_target(&base, &tuned[i], i + 1);
+            p[i] = roll(4) == 0 ? make_of_two(b, &base, &tuned[i], i)
+                                : make(b, &tuned[i], i, roll(3) == 0);
+            s[i] = (side){&base, &tuned[i], p[i]};
         }
         p[3] = p[0];
+        s[3] = s[0];
         one = count(p, 1);
-        many = count(p, 7);
-        assert_equal(one, many);
         check_sums(one);
+        check_all(one, s);
         assert_int_equal(fmp_overlap_of(one, 0, 3).n_same, fmp_overlap_of(one, 0, 0).n_first);
         assert_int_equal(fmp_overlap_of(one, 0, 3).n_conflicts, 0);
+        for (unsigned k = 0; k < 3; k++) {
+            fmp_overlap *many = count(p, threads[k]);
+
+            assert_equal(one, many);
+            fmp_overlap_free(many);
+        }
         fmp_overlap_free(one);
-        fmp_overlap_free(many);
         fmp_store_close(b);
         model_free(&base);
         for (unsigned i = 0; i + 1 < N_PATCHES; i++) {
@@ -248,6 +385,8 @@ static void test_every_state(void **state)
             remove_tree(names[i]);
         }
     }
+    assert_true(n_states[FMP_UNCHANGED] && n_states[FMP_RESIDUAL] && n_states[FMP_SET]);
+    assert_true(n_states[FMP_WHOLE] && n_states[FMP_ADDED] && n_states[FMP_ALIAS]);
 }
 
 /* New bits count as changed, have no direction, and may be alike. */
