@@ -542,11 +542,12 @@ fmp_status fmp_diff_new(const fmp_patch *first, const fmp_patch *second,
 {
     fmp_diff_options how = {0};
     fmp_diff *d = fmp_calloc(1, sizeof *d);
-    fmp_diff_summary *s = &d->summary;
+    fmp_diff_summary *s;
     fmp_status st;
 
     if (!d)
         return no_memory(err);
+    s = &d->summary;
     if (options)
         memcpy(&how, options, options->size < sizeof how ? options->size : sizeof how);
     d->p[0] = first;
