@@ -67,6 +67,12 @@ fmp_status fmp_manifest_derived(const char *json, const char *operation, const c
                                 fmp_error *err);
 /* The kind that a checked manifest names, into `kind` (cut to `cap`, NUL-terminated). */
 fmp_status fmp_manifest_kind(const char *text, char *kind, size_t cap, fmp_error *err);
+/* The profile that a checked manifest names. */
+fmp_status fmp_manifest_profile(const char *text, fmp_profile *ret, fmp_error *err);
+const char *fmp_profile_name(fmp_profile profile);
+/* The manifest of a patch coded anew: that of the patch with another profile and tool.  Canonical,
+ * freed with fmp_free(). */
+fmp_status fmp_manifest_recoded(const char *text, fmp_profile profile, char **ret, fmp_error *err);
 /* Checks a manifest read from a patch: canonical, asks for nothing unknown, and its roots (base
  * root and shape root, target root and shape root; NULL: not yet known) are those of the tables. */
 fmp_status fmp_manifest_check(const char *text, size_t len, const fmp_digest *roots,

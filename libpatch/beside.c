@@ -433,6 +433,8 @@ fmp_status fmp_beside_init(fmp_beside *b, const fmp_patch *const *patches, uint3
     for (uint32_t i = 0; i < n; i++)
         b->stored += patches[i]->frames.stored;
     st = fmp_beside_check(patches, n, shapes_only, err);
+    for (uint32_t i = 0; i < n && !st; i++)
+        st = fmp_patch_check_open(patches[i], err);
     if (!st)
         st = list_tensors(b, all, err);
     if (!st)

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "assemble.h"
 #include "base/alloc.h"
 #include "base/status.h"
 #include "base/store.h"
@@ -34,7 +35,8 @@ static fmp_status params_of(const char *dtype, uint64_t n_bytes, fmp_block_param
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
                         "%llu bytes are no whole number of elements of %s",
                         (unsigned long long)n_bytes, dtype);
-    *ret = (fmp_block_params){.bits = d->width, .sign_magnitude = d->order == FMP_ORDER_SIGN};
+    *ret = (fmp_block_params){
+        .bits = d->width, .sign_magnitude = d->order == FMP_ORDER_SIGN, .key_shift = d->mantissa};
     return FMP_OK;
 }
 
@@ -81,15 +83,18 @@ static fmp_status write_leaf(blob_writer *w, const fmp_block_params *p, uint64_t
 }
 
 fmp_status fmp_encode_tensor(const char *dtype, const void *base, const void *target,
-                             uint64_t n_bytes, int level, fmp_blob *ret, fmp_error *err)
+                             uint64_t n_bytes, const fmp_create_options *options, fmp_blob *ret,
+                             fmp_error *err)
 {
-    const fmp_create_options o = {.size = sizeof o, .level = level ? level : 3};
+    const fmp_create_options o = fmp_create_options_or_default(options);
     const uint8_t *b = base;
     const uint8_t *t = target;
     fmp_block_params p;
     blob_writer w = {0};
     fmp_status st = params_of(dtype, n_bytes, &p, err);
 
+    if (!st && (o.level < 1 || o.level > 9))
+        st = fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "level %d: 1 to 9 expected", o.level);
     if (!st)
         st = fmp_encoder_init(&w.enc, &o, err);
     for (uint64_t at = 0; at < n_bytes && !st; at += FMP_LEAF_LEN) {
@@ -263,6 +268,8 @@ fmp_status fmp_patch_read_sparse(const fmp_patch *patch, uint32_t tensor, fmp_sp
     fmp_status st = check_tensor(patch, tensor, err);
     const uint32_t object = st ? 0 : patch->target_pos[maker_of(patch, tensor)];
 
+    if (!st)
+        st = fmp_patch_check_open(patch, err);
     if (!st) {
         const char *dtype = fmp_table_info(&patch->table, tensor, true).dtype;
         const fmp_dtype *d = fmp_dtype_find(dtype, strlen(dtype));

@@ -56,11 +56,16 @@ static fmp_status make_slots(fmp_creation *c, fmp_error *err)
 
 static fmp_status check_options(const fmp_create_options *o, fmp_error *err)
 {
-    if (o->level < 1 || o->level > 19)
-        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "level %d: 1 to 19 expected", o->level);
+    if (o->level < 1 || o->level > 9)
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "level %d: 1 to 9 expected", o->level);
     if (o->width && o->width != 8 && o->width != 16 && o->width != 32 && o->width != 64)
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "width %u: 8, 16, 32 or 64 expected",
                         o->width);
+    if (o->profile != FMP_PROFILE_OPEN && o->profile != FMP_PROFILE_COMPACT)
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "profile %d is not known", (int)o->profile);
+    if (o->reversible && o->profile == FMP_PROFILE_COMPACT)
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
+                        "a patch of profile compact cannot be reversible");
     if (o->reversible && o->set_values)
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
                         "a patch of new bits (set) cannot be reversible");
@@ -92,7 +97,7 @@ static fmp_status prepare(fmp_creation *c, fmp_error *err)
         st = fmp_creation_try_widths(c, err);
     if (!st)
         st = fmp_creation_layout(c, err);
-    c->payload.level = c->o.level;
+    c->payload.level = fmp_zstd_level(c->o.level);
     c->payload.sums = !c->o.no_check;
     c->total = total_bytes(c->base) + total_bytes(c->target);
     return st;

@@ -10,14 +10,15 @@
 
 fmp_block_params fmp_creation_params(const fmp_creation *c, const fmp_store *s, uint32_t tensor)
 {
-    const fmp_dtype *d = fmp_dtype_at(s->tensors[tensor].dtype);
+    const fmp_tensor_info t = fmp_store_tensor(s, tensor);
+    fmp_block_params p;
 
     if (c->raw_params.bits)
         return c->raw_params;
-    return (fmp_block_params){.bits = d->width,
-                              .sign_magnitude = d->order == FMP_ORDER_SIGN,
-                              .set_values = c->o.set_values,
-                              .by_one = s->is_mask};
+    p = fmp_params_of(fmp_dtype_at(s->tensors[tensor].dtype), t.rank, t.shape);
+    p.set_values = c->o.set_values;
+    p.by_one = s->is_mask;
+    return p;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------
@@ -458,13 +459,14 @@ static fmp_status cost_of(fmp_creation *c, uint64_t off, uint32_t len, const fmp
 
 fmp_status fmp_creation_try_widths(fmp_creation *c, fmp_error *err)
 {
-    static const fmp_block_params candidates[] = {{.bits = 8},
-                                                  {.bits = 16, .sign_magnitude = true},
-                                                  {.bits = 32, .sign_magnitude = true},
-                                                  {.bits = 16},
-                                                  {.bits = 32},
-                                                  {.bits = 64, .sign_magnitude = true},
-                                                  {.bits = 64}};
+    static const fmp_block_params candidates[] = {
+        {.bits = 8, .key_shift = FMP_KEY_NONE},
+        {.bits = 16, .sign_magnitude = true, .key_shift = 7}, /* BF16 rather than F16 */
+        {.bits = 32, .sign_magnitude = true, .key_shift = 23},
+        {.bits = 16, .key_shift = FMP_KEY_NONE},
+        {.bits = 32, .key_shift = FMP_KEY_NONE},
+        {.bits = 64, .sign_magnitude = true, .key_shift = 52},
+        {.bits = 64, .key_shift = FMP_KEY_NONE}};
     enum { N = sizeof candidates / sizeof *candidates };
     const uint64_t n = c->base->tensors[0].n_bytes < c->target->tensors[0].n_bytes
                            ? c->base->tensors[0].n_bytes

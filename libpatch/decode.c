@@ -86,6 +86,11 @@ static fmp_status check_blocks(const fmp_frame *f, const fmp_patch *p, uint32_t 
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                             "%s: frame %u: block %u does not suit \"%s\"", p->file.path, n, i,
                             fmp_patch_object_name(p, e->domain, b->object));
+        if (fmp_block_is_modelled(b) && p->summary.profile != FMP_PROFILE_COMPACT)
+            return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
+                            "%s: frame %u: block %u is coded given the base, which profile open "
+                            "does not allow",
+                            p->file.path, n, i);
         most += fmp_block_values(b);
         least += b->kind == FMP_BLOCK_RESIDUAL && b->pos == FMP_POS_FULL ? 1 : fmp_block_values(b);
     }

@@ -24,8 +24,11 @@ static fmp_status no_memory(fmp_error *err)
 
 fmp_status fmp_derive_check(const fmp_create_options *o, fmp_error *err)
 {
-    if (o->level < 1 || o->level > 19)
-        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "level %d: 1 to 19 expected", o->level);
+    if (o->level < 1 || o->level > 9)
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "level %d: 1 to 9 expected", o->level);
+    if (o->profile != FMP_PROFILE_OPEN)
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
+                        "profile compact needs the base: make an open patch, then recode it");
     if (o->n_renames || o->set_values || o->width || o->sha256)
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
                         "renames, set values, units and SHA-256 need a base and a target");
@@ -59,6 +62,8 @@ fmp_status fmp_derive_init(fmp_derivation *d, const fmp_patch *const *patches, u
     *d = (fmp_derivation){.patches = patches, .n_patches = n_patches};
     d->o = fmp_create_options_or_default(options);
     st = fmp_derive_check(&d->o, err);
+    for (uint32_t i = 0; i < n_patches && !st; i++)
+        st = fmp_patch_check_open(patches[i], err);
     if (st)
         return st;
     d->o.no_check = true;   /* nobody knows the units before and after */
@@ -68,7 +73,7 @@ fmp_status fmp_derive_init(fmp_derivation *d, const fmp_patch *const *patches, u
         st = make_slot(d, &d->slot[i], err);
     if (!st)
         st = fmp_z_new(&d->payload.z, err);
-    d->payload.level = d->o.level;
+    d->payload.level = fmp_zstd_level(d->o.level);
     return st;
 }
 

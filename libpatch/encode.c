@@ -12,9 +12,32 @@
     (8ull * (64u << 10)) /* estimated bits from which a region has its own frames                  \
                           */
 
+fmp_block_params fmp_params_of(const fmp_dtype *d, uint32_t rank, const uint64_t *shape)
+{
+    const uint64_t row_len = rank > 1 ? shape[rank - 1] * (d->bits / d->width) : 0;
+
+    return (fmp_block_params){.bits = d->width,
+                              .sign_magnitude = d->order == FMP_ORDER_SIGN,
+                              .key_shift = d->mantissa,
+                              .row_len = row_len <= FMP_BLOCK_UNITS ? (uint32_t)row_len : 0};
+}
+
+int fmp_zstd_level(int level)
+{
+    static const int of[] = {1, 1, 2, 3, 5, 7, 9, 12, 16, 19};
+
+    return of[level < 1 ? 1 : level > 9 ? 9 : level];
+}
+
 fmp_status fmp_encoder_init(fmp_encoder *e, const fmp_create_options *o, fmp_error *err)
 {
-    *e = (fmp_encoder){.level = o->level, .sums = !o->no_check, .reversible = o->reversible};
+    *e = (fmp_encoder){.level = fmp_zstd_level(o->level),
+                       .sums = !o->no_check,
+                       .reversible = o->reversible,
+                       .compact = o->profile == FMP_PROFILE_COMPACT,
+                       .effort = o->level < 3   ? FMP_MODEL_FAST
+                                 : o->level < 7 ? FMP_MODEL_ESTIMATE
+                                                : FMP_MODEL_TRY};
     e->scratch = fmp_scratch_new();
     if (!e->scratch)
         return fmp_fail(err, FMP_ENOMEM, FMP_NO_OFFSET, "out of memory");
@@ -102,7 +125,12 @@ static fmp_status add_piece(fmp_encoder *e, const fmp_block_params *p, uint64_t 
     fmp_status st = FMP_OK;
 
     if (base) {
-        st = fmp_piece_encode(e->scratch, p, base, target, len, piece, err);
+        fmp_block_params how = *p;
+
+        how.modelled = e->compact && !p->set_values && !p->by_one && !p->in_order;
+        how.effort = e->effort;
+        how.row_phase = p->row_len ? (uint32_t)(off / (p->bits / 8u) % p->row_len) : 0;
+        st = fmp_piece_encode(e->scratch, &how, base, target, len, piece, err);
         if (st || piece->head.n_bytes == 0)
             return st;
     }
@@ -120,7 +148,8 @@ fmp_status fmp_encoder_add(fmp_encoder *e, const fmp_block_params *p, uint64_t o
 {
     const uint32_t width = p->bits / 8u;
     const uint32_t tail = len % width; /* of a raw file: bytes that make no unit */
-    const fmp_block_params bytes = {.bits = 8, .set_values = p->set_values};
+    const fmp_block_params bytes = {
+        .bits = 8, .set_values = p->set_values, .key_shift = FMP_KEY_NONE};
     const uint32_t most = FMP_BLOCK_UNITS * width;
     uint32_t at = 0;
     fmp_status st = FMP_OK;
@@ -139,9 +168,8 @@ fmp_status fmp_encoder_add(fmp_encoder *e, const fmp_block_params *p, uint64_t o
     return st;
 }
 
-/* Seals a builder to the end of `bytes` and says what came out. */
-static fmp_status seal(fmp_frame_builder *f, unsigned domain, fmp_z *z, int level, bool sums,
-                       fmp_buf *bytes, fmp_frame_entry *ret, fmp_error *err)
+fmp_status fmp_frame_out(fmp_frame_builder *f, unsigned domain, fmp_z *z, int level, bool sums,
+                         fmp_buf *bytes, fmp_frame_entry *ret, fmp_error *err)
 {
     const size_t start = bytes->len;
     fmp_status st;
@@ -168,13 +196,13 @@ fmp_status fmp_encoder_settle(fmp_encoder *e, unsigned domain, fmp_error *err)
         return FMP_OK;
     for (unsigned i = 0; i < e->n_pieces && !st; i++) {
         if (!fmp_frame_takes(&e->own, &e->piece[i]))
-            st = seal(&e->own, domain, e->z, e->level, e->sums, &e->own_bytes,
-                      &e->own_entry[e->n_own++], err);
+            st = fmp_frame_out(&e->own, domain, e->z, e->level, e->sums, &e->own_bytes,
+                               &e->own_entry[e->n_own++], err);
         fmp_frame_add(&e->own, &e->piece[i]);
     }
     if (!st)
-        st = seal(&e->own, domain, e->z, e->level, e->sums, &e->own_bytes,
-                  &e->own_entry[e->n_own++], err);
+        st = fmp_frame_out(&e->own, domain, e->z, e->level, e->sums, &e->own_bytes,
+                           &e->own_entry[e->n_own++], err);
     e->n_pieces = 0;
     return st;
 }
@@ -192,8 +220,8 @@ void fmp_payload_release(fmp_payload *p)
     *p = (fmp_payload){0};
 }
 
-static fmp_status write_frame(fmp_payload *p, const fmp_frame_entry *entry, const uint8_t *bytes,
-                              fmp_error *err)
+fmp_status fmp_payload_frame(fmp_payload *p, const fmp_frame_entry *entry, const uint8_t *bytes,
+                             fmp_error *err)
 {
     const fmp_digest d = fmp_digest_of(bytes, entry->stored);
     const fmp_status st =
@@ -215,8 +243,8 @@ fmp_status fmp_payload_flush(fmp_payload *p, fmp_error *err)
     if (!p->open.n_blocks)
         return FMP_OK;
     fmp_buf_clear(&p->scratch);
-    st = seal(&p->open, p->domain, p->z, p->level, p->sums, &p->scratch, &entry, err);
-    return st ? st : write_frame(p, &entry, p->scratch.data, err);
+    st = fmp_frame_out(&p->open, p->domain, p->z, p->level, p->sums, &p->scratch, &entry, err);
+    return st ? st : fmp_payload_frame(p, &entry, p->scratch.data, err);
 }
 
 fmp_status fmp_payload_take(fmp_payload *p, fmp_encoder *e, unsigned domain, fmp_error *err)
@@ -228,7 +256,7 @@ fmp_status fmp_payload_take(fmp_payload *p, fmp_encoder *e, unsigned domain, fmp
         st = fmp_payload_flush(p, err);
     p->domain = domain;
     for (unsigned i = 0; i < e->n_own && !st; i++) {
-        st = write_frame(p, &e->own_entry[i], bytes, err);
+        st = fmp_payload_frame(p, &e->own_entry[i], bytes, err);
         bytes += e->own_entry[i].stored;
     }
     for (unsigned i = 0; i < e->n_pieces && !st; i++) {

@@ -6,19 +6,28 @@
 #define FMP_ENCODE_H
 
 #include "base/file.h"
+#include "base/store.h"
 #include "base/zframe.h"
 #include "codec/frame.h"
 #include "container/table.h"
 
 #define FMP_MAX_PIECES 4 /* of one leaf: two for 8-bit units, and new bytes behind a map's end */
 
+/* How a tensor's units are coded. */
+fmp_block_params fmp_params_of(const fmp_dtype *d, uint32_t rank, const uint64_t *shape);
+
+/* What zstd calls a level of fmp_create_options. */
+int fmp_zstd_level(int level);
+
 /* What one thread needs to code a region. */
 typedef struct fmp_encoder {
     fmp_scratch *scratch;
     fmp_z *z;
-    int level;
+    int level; /* zstd's */
     bool sums;
     bool reversible; /* new content never stands in for residuals */
+    bool compact;    /* blocks may be coded given the base */
+    uint8_t effort;  /* FMP_MODEL_... */
     fmp_piece piece[FMP_MAX_PIECES];
     unsigned n_pieces;
     fmp_piece trial;
@@ -60,6 +69,12 @@ typedef struct fmp_payload {
 void fmp_payload_release(fmp_payload *p);
 /* Appends what the encoder holds.  In order of regions, one call at a time. */
 fmp_status fmp_payload_take(fmp_payload *p, fmp_encoder *e, unsigned domain, fmp_error *err);
+/* Seals a builder to the end of `bytes` and says what came out. */
+fmp_status fmp_frame_out(fmp_frame_builder *f, unsigned domain, fmp_z *z, int level, bool sums,
+                         fmp_buf *bytes, fmp_frame_entry *ret, fmp_error *err);
+/* Appends a sealed frame; nothing is open. */
+fmp_status fmp_payload_frame(fmp_payload *p, const fmp_frame_entry *entry, const uint8_t *bytes,
+                             fmp_error *err);
 /* Writes the frame that is still open, if any. */
 fmp_status fmp_payload_flush(fmp_payload *p, fmp_error *err);
 

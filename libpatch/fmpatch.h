@@ -189,6 +189,12 @@ typedef enum fmp_tensor_state {
     FMP_SET = 6    /* coded against the base, some of it as new bits: cannot be undone */
 } fmp_tensor_state;
 
+/* What a reader needs besides the patch to see what it changes.  FORMAT.md, "Profiles". */
+typedef enum fmp_profile {
+    FMP_PROFILE_OPEN = 0,   /* nothing: inspect, revert and the algebra work on the patch alone */
+    FMP_PROFILE_COMPACT = 1 /* the base: coded given what it holds, hence smaller */
+} fmp_profile;
+
 typedef struct fmp_patch_summary {
     size_t size; /* set by the library */
     uint16_t version;
@@ -204,6 +210,7 @@ typedef struct fmp_patch_summary {
     uint8_t base_root[32], target_root[32];
     bool reversible;
     uint32_t n_signatures;
+    fmp_profile profile;
 } fmp_patch_summary;
 
 FMP_API fmp_patch_summary fmp_patch_summarize(const fmp_patch *patch);
@@ -218,7 +225,8 @@ typedef struct fmp_patch_tensor {
     uint8_t base_digest[32], target_digest[32];
     const char *source; /* renamed or aliased: the tensor that its bytes come from; else NULL */
     uint64_t n_changed; /* elements; known after fmp_patch_scan(), else UINT64_MAX when changed */
-    uint64_t n_up, n_down; /* of those residuals, after fmp_patch_scan() */
+    uint64_t n_up, n_down; /* of those residuals, after fmp_patch_scan(); UINT64_MAX where blocks of
+                              profile compact hide them */
     uint64_t max_residual; /* steps in the order of bit patterns (ULP for floats), likewise */
     uint64_t stored;       /* payload bytes, likewise */
 } fmp_patch_tensor;
@@ -396,7 +404,7 @@ typedef struct fmp_secret_key fmp_secret_key;
 typedef struct fmp_create_options {
     size_t size;        /* sizeof(fmp_create_options) */
     unsigned n_threads; /* default: one for each processor, at most 2 (see fmp_create()) */
-    int level;          /* zstd level of what zstd codes, 1 .. 19; default 3 */
+    int level;          /* 1 .. 9, from fastest to smallest (see fmpatch-create(1)); default 3 */
     unsigned width;     /* coding unit of raw files: 8, 16, 32, 64; default: found by trying */
     bool reversible;    /* store what revert needs and a residual does not give; default: no */
     bool sha256;        /* put the files' SHA-256 into the manifest; default: no */
@@ -411,6 +419,7 @@ typedef struct fmp_create_options {
     size_t n_keys;
     const char *sign_comment; /* signed with each; default: none */
     fmp_progress progress;
+    fmp_profile profile; /* default: FMP_PROFILE_OPEN */
 } fmp_create_options;
 
 typedef struct fmp_create_result {
@@ -512,6 +521,25 @@ FMP_API FMP_NODISCARD fmp_status fmp_squash(const fmp_patch *const *patches, siz
  */
 FMP_API FMP_NODISCARD fmp_status fmp_invert(const fmp_patch *patch, const char *path,
                                             const fmp_create_options *options,
+                                            fmp_create_result *ret, fmp_error *err);
+
+/*
+ * fmp_recode() writes the same patch in another profile: what it does to `base`, which must be its
+ * base, stays the same bit for bit, how that is coded changes.  Tables, digests and manifest stay,
+ * but for "profile" and "tool" of the latter; signatures cover one coding, so the result is
+ * unsigned unless options->keys sign it.
+ *
+ *   base      every tensor is held to its digest.
+ *   options   profile says which; level, no_check, keys, n_threads, replace and progress count as
+ *             for fmp_create().  Frames get sums of touched elements, also where they had none.
+ *   ret       may be NULL.
+ *
+ * Returns FMP_EBASE, naming the first differing tensor; FMP_EUSAGE for options that make no sense
+ * here; what fmp_apply() returns for a broken patch.  Reads the base once for its digests, and
+ * again where it changes; some 24 MiB of work space a thread.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_recode(const fmp_store *base, const fmp_patch *patch,
+                                            const char *path, const fmp_create_options *options,
                                             fmp_create_result *ret, fmp_error *err);
 
 typedef struct fmp_subset_options {
@@ -1067,10 +1095,12 @@ typedef struct fmp_blob {
 
 FMP_API void fmp_blob_release(fmp_blob *blob);
 
-/* base and target: n_bytes each, of `dtype`.  base NULL: the target is stored whole. */
+/* base and target: n_bytes each, of `dtype`.  base NULL: the target is stored whole.  Of the
+ * options (NULL: defaults) level, profile and no_check count. */
 FMP_API FMP_NODISCARD fmp_status fmp_encode_tensor(const char *dtype, const void *base,
-                                                   const void *target, uint64_t n_bytes, int level,
-                                                   fmp_blob *ret, fmp_error *err);
+                                                   const void *target, uint64_t n_bytes,
+                                                   const fmp_create_options *options, fmp_blob *ret,
+                                                   fmp_error *err);
 /* data: the base, n_bytes; becomes the target.  Contents unspecified on failure. */
 FMP_API FMP_NODISCARD fmp_status fmp_decode_tensor(const char *dtype, const void *blob,
                                                    size_t blob_len, void *data, uint64_t n_bytes,

@@ -150,6 +150,23 @@ fmp_status fmp_manifest_kind(const char *text, char *kind, size_t cap, fmp_error
     return FMP_OK;
 }
 
+const char *fmp_profile_name(fmp_profile profile)
+{
+    return profile == FMP_PROFILE_COMPACT ? "compact" : "open";
+}
+
+fmp_status fmp_manifest_profile(const char *text, fmp_profile *ret, fmp_error *err)
+{
+    json_t *j = json_loads(text, 0, NULL);
+    const char *found = json_string_value(json_object_get(j, "profile"));
+
+    if (!j)
+        return no_memory(err); /* it has been read before */
+    *ret = found && strcmp(found, "compact") == 0 ? FMP_PROFILE_COMPACT : FMP_PROFILE_OPEN;
+    json_decref(j);
+    return FMP_OK;
+}
+
 /* ---- making -----------------------------------------------------------------------------------
  */
 
@@ -277,7 +294,7 @@ static fmp_status fill(const fmp_parts *parts, const fmp_manifest_side side[2], 
     snprintf(tool, sizeof tool, "fmpatch %s", fmp_version());
     bad |= put_changes(parts, j);
     bad |= json_object_set_new(j, "format", json_integer(FMP_FORMAT_VERSION));
-    bad |= json_object_set_new(j, "profile", json_string("open"));
+    bad |= json_object_set_new(j, "profile", json_string(fmp_profile_name(parts->o->profile)));
     bad |= json_object_set_new(j, "tool", json_string(tool));
     if (!json_object_get(j, "kind"))
         bad |= json_object_set_new(j, "kind", json_string("task"));
@@ -410,6 +427,22 @@ fmp_status fmp_manifest_derived(const char *json, const char *operation, const c
     return st;
 }
 
+fmp_status fmp_manifest_recoded(const char *text, fmp_profile profile, char **ret, fmp_error *err)
+{
+    json_t *j = json_loads(text, 0, NULL);
+    char tool[64];
+    fmp_status st;
+
+    snprintf(tool, sizeof tool, "fmpatch %s", fmp_version());
+    if (!j || json_object_set_new(j, "profile", json_string(fmp_profile_name(profile))) != 0 ||
+        json_object_set_new(j, "tool", json_string(tool)) != 0)
+        st = no_memory(err);
+    else
+        st = give_text(j, ret, err);
+    json_decref(j);
+    return st;
+}
+
 /* ---- checking ---------------------------------------------------------------------------------
  */
 
@@ -426,9 +459,10 @@ static fmp_status check_requirements(const json_t *j, const char *path, fmp_erro
     const char *profile = json_string_value(json_object_get(j, "profile"));
     const json_t *needs = json_object_get(j, "requires");
 
-    if (!profile || strcmp(profile, "open") != 0)
+    if (!profile || (strcmp(profile, "open") != 0 && strcmp(profile, "compact") != 0))
         return fmp_fail(err, FMP_ENOTSUP, FMP_NO_OFFSET,
-                        "%s: profile \"%s\", only \"open\" is known", path, profile ? profile : "");
+                        "%s: profile \"%s\", \"open\" and \"compact\" are known", path,
+                        profile ? profile : "");
     if (needs && !json_is_array(needs))
         return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                         "%s: manifest: \"requires\" is not a list", path);

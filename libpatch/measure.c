@@ -377,7 +377,13 @@ static fmp_status read_block(void *ctx, fmp_decoder *d, const fmp_block *b, fmp_
     if (b->kind >= FMP_BLOCK_WHOLE)
         return read_whole(r, d, b, err);
     if (!x->direct)
-        return FMP_OK; /* accounted for by its size */
+        return FMP_OK;              /* accounted for by its size */
+    if (fmp_block_is_modelled(b)) { /* so many units, nobody knows which */
+        r->part->n_changed += n;
+        r->part->n_opaque += n;
+        r->part->n_unseen += fmp_value_is_float(x->kind) ? n : 0;
+        return FMP_OK;
+    }
     st = fmp_block_list(b, &d->frame.streams, d->scratch, values, err);
     if (st)
         return st;

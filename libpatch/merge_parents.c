@@ -179,6 +179,8 @@ fmp_status fmp_merge_parents_init(fmp_merge_parents *m, const fmp_store *base,
     }
     m->has_lock = true;
     st = look_at_all(m, err);
+    for (uint32_t i = 0; i < k && !st; i++)
+        st = fmp_patch_check_open(patches[i], err);
     for (unsigned i = 0; i < n_threads && !st; i++)
         st = make_reader(m, &m->reader[i], with_scores, err);
     return st;

@@ -115,6 +115,8 @@ static fmp_status read_manifest(fmp_patch *p, fmp_z *z, fmp_error *err)
         if (!p->manifest)
             st = fmp_fail(err, FMP_ENOMEM, FMP_NO_OFFSET, "%s: out of memory", p->file.path);
     }
+    if (!st)
+        st = fmp_manifest_profile(p->manifest, &p->summary.profile, err);
     fmp_buf_release(&raw);
     return st;
 }
@@ -254,6 +256,8 @@ static void find_reversible(fmp_patch *p)
     const fmp_layout *l = &p->layout;
 
     fmp_table_ways_back(t, p->target_of);
+    if (p->summary.profile == FMP_PROFILE_COMPACT && p->frames.n)
+        stuck(p, "it is of profile compact, coded given the base%s", "");
     for (uint32_t i = 0; i < t->n_rows; i++) {
         const fmp_row *r = &t->rows[i];
 
@@ -274,6 +278,16 @@ static void find_reversible(fmp_patch *p)
             !fmp_patch_has_object(p, FMP_DOMAIN_OLD_FILES, i, f->base_size))
             stuck(p, "the old content of file \"%s\" is not stored", f->name);
     }
+}
+
+fmp_status fmp_patch_check_open(const fmp_patch *p, fmp_error *err)
+{
+    return p->summary.profile == FMP_PROFILE_OPEN
+               ? FMP_OK
+               : fmp_fail(err, FMP_EPOLICY, FMP_NO_OFFSET,
+                          "%s: is of profile compact: what it changes cannot be read without its "
+                          "base; fmpatch recode makes it open",
+                          p->file.path);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------
@@ -460,6 +474,8 @@ fmp_patch_tensor fmp_patch_tensor_at(const fmp_patch *patch, uint32_t tensor)
         out.n_down = patch->scan[tensor].n_down;
         out.max_residual = patch->scan[tensor].max_residual;
         out.stored = patch->scan[tensor].stored;
+        if (patch->scan[tensor].hidden)
+            out.n_up = out.n_down = out.max_residual = UINT64_MAX;
     }
     return out;
 }

@@ -14,6 +14,7 @@
 /* What fmp_patch_scan() learns of a row. */
 typedef struct fmp_row_scan {
     uint64_t n_changed, n_up, n_down, max_residual, stored;
+    bool hidden; /* residuals are coded given the base, in part at least */
 } fmp_row_scan;
 
 struct fmp_patch {
@@ -34,6 +35,9 @@ struct fmp_patch {
     fmp_row_scan *scan;
     bool is_mask;
 };
+
+/* FMP_EPOLICY when what the patch changes cannot be read without its base. */
+fmp_status fmp_patch_check_open(const fmp_patch *p, fmp_error *err);
 
 /* The limits with every 0 replaced by its default. */
 fmp_limits fmp_limits_or_default(const fmp_limits *limits);

@@ -57,6 +57,11 @@ static fmp_status scan_block(scan *s, scan_slot *slot, const fmp_block *b, unsig
         return FMP_OK;
     }
     row = &s->rows[s->p->layout.target.order[b->object]];
+    if (fmp_block_is_modelled(b)) {
+        row->n_changed += fmp_block_values(b);
+        row->hidden = true;
+        return FMP_OK;
+    }
     st = fmp_block_list(b, &slot->dec.frame.streams, slot->dec.scratch, slot->values, err);
     if (st)
         return st;

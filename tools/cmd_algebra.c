@@ -113,22 +113,6 @@ static int open_patches(algebra_work *w, const algebra_args *args, char **names,
     return FMP_OK;
 }
 
-/* STEM.VERB.fmp */
-static char *default_path(const char *last, const char *insert)
-{
-    char *stem = strcmp(last, "-") == 0 ? NULL : outname_stem(last);
-    char *path = NULL;
-
-    if (stem && *stem) {
-        const size_t len = strlen(stem) + strlen(insert) + 6;
-
-        path = text_alloc(len);
-        snprintf(path, len, "%s.%s.fmp", stem, insert);
-    }
-    free(stem);
-    return path;
-}
-
 /* ---- results ----------------------------------------------------------------------------------
  */
 
@@ -227,7 +211,7 @@ static int algebra(const command *self, const algebra_args *args, char **operand
     algebra_work w = {0};
     int status =
         patch_out_open(&w.out, &args->out, &args->common,
-                       args->out.output ? NULL : default_path(last, insert), last, operands, n);
+                       args->out.output ? NULL : outname_derived(last, insert), last, operands, n);
 
     if (!status)
         status = trust_open(&w.trust, &args->trust, &args->common);

@@ -23,7 +23,7 @@ typedef struct create_args {
     patch_args out;
     opt_list renames;
     bool reversible, raw, sha256, no_check, lenient;
-    unsigned width, values;
+    unsigned width, values, profile;
 } create_args;
 
 static const opt_entry options[] = {
@@ -32,6 +32,12 @@ static const opt_entry options[] = {
      .kind = OPT_FLAG,
      .offset = offsetof(create_args, reversible),
      .help = "keep what revert needs beyond the residuals"},
+    {.name = "profile",
+     .kind = OPT_CHOICE,
+     .offset = offsetof(create_args, profile),
+     .arg = "PROFILE",
+     .words = "open compact",
+     .help = "how changes are coded: to be read without the base (open), or smaller (compact)"},
     {.name = "values",
      .kind = OPT_CHOICE,
      .offset = offsetof(create_args, values),
@@ -89,6 +95,7 @@ static void print_json(const fmp_patch_summary *s, const char *path, uint64_t ta
     report_json_member(&j, "tensors", summary_tensors_json(s));
     report_json_member(&j, "base_root", report_json_hex(s->base_root, sizeof s->base_root));
     report_json_member(&j, "target_root", report_json_hex(s->target_root, sizeof s->target_root));
+    report_json_member(&j, "profile", report_json_text(summary_profile(s)));
     report_json_member(&j, "reversible", json_boolean(s->reversible));
     report_json_member(&j, "n_signatures", json_integer(s->n_signatures));
     report_json_end(&j);
@@ -172,6 +179,7 @@ static int make_patch(create_work *w, const create_args *args)
     how.sha256 = args->sha256;
     how.no_check = args->no_check;
     how.set_values = args->values == 1;
+    how.profile = args->profile ? FMP_PROFILE_COMPACT : FMP_PROFILE_OPEN;
     how.renames = args->renames.items;
     how.n_renames = args->renames.n;
     how.progress = progress_start(&args->common, "create");

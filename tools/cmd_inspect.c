@@ -142,6 +142,7 @@ static void print_facts(const input_patch *in)
         fact(t, "mask", text_format("%s of %s elements selected (%s)", changed, all, percent));
     else
         fact(t, "weights", text_format("%s of %s changed (%s)", changed, all, percent));
+    fact(t, "profile", text_copy(summary_profile(&s)));
     fact(t, "tensors", summary_tensors(&s));
     fact(t, "base", text_format("%" PRIu32 " tensors, root:", s.n_base_tensors));
     fact_hex(t, "", s.base_root);
@@ -353,6 +354,7 @@ static void print_json(const inspect_args *args, const input_patch *in)
     report_json_member(&j, "tensors", summary_tensors_json(&s));
     report_json_member(&j, "base_root", report_json_hex(s.base_root, sizeof s.base_root));
     report_json_member(&j, "target_root", report_json_hex(s.target_root, sizeof s.target_root));
+    report_json_member(&j, "profile", report_json_text(summary_profile(&s)));
     report_json_member(&j, "reversible", json_boolean(s.reversible));
     report_json_member(&j, "irreversible_because",
                        report_json_text(fmp_patch_irreversible_because(in->patch)));

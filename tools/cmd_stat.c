@@ -53,6 +53,7 @@ typedef struct stat_row {
     size_t name_len;
     uint64_t layer; /* the number that ends the name of a layer */
     uint64_t n_elements, n_changed, n_up, n_down, stored;
+    bool hidden;  /* n_up and n_down are not known of all */
     bool touched; /* not unchanged */
 } stat_row;
 
@@ -74,6 +75,7 @@ static void add(stat_row *sum, const stat_row *row)
     sum->n_down += row->n_down;
     sum->stored += row->stored;
     sum->touched |= row->touched;
+    sum->hidden |= row->hidden;
 }
 
 static stat_row row_of(const fmp_patch_tensor *t)
@@ -88,6 +90,7 @@ static stat_row row_of(const fmp_patch_tensor *t)
         .n_up = t->n_up == UINT64_MAX ? 0 : t->n_up,
         .n_down = t->n_down == UINT64_MAX ? 0 : t->n_down,
         .stored = t->stored == UINT64_MAX ? 0 : t->stored,
+        .hidden = t->n_up == UINT64_MAX,
         .touched = t->state != FMP_UNCHANGED && t->state != FMP_ALIAS,
     };
 }
@@ -267,11 +270,13 @@ static void print_tabs(const stat_args *args, const stat_rows *r)
     for (size_t i = 0; i < r->n; i++) {
         const stat_row *row = &r->rows[i];
         char *name = name_of(row);
-        char percent[TEXT_NUMBER_LEN];
+        char percent[TEXT_NUMBER_LEN], up[TEXT_NUMBER_LEN], down[TEXT_NUMBER_LEN];
 
         text_percent(row->n_changed, row->n_elements, percent);
-        printf("%s\t%" PRIu64 "\t%" PRIu64 "\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n", name,
-               row->n_changed, row->n_elements, percent, row->n_up, row->n_down, row->stored);
+        snprintf(up, sizeof up, row->hidden ? "-" : "%" PRIu64, row->n_up);
+        snprintf(down, sizeof down, row->hidden ? "-" : "%" PRIu64, row->n_down);
+        printf("%s\t%" PRIu64 "\t%" PRIu64 "\t%s\t%s\t%s\t%" PRIu64 "\n", name, row->n_changed,
+               row->n_elements, percent, up, down, row->stored);
         free(name);
     }
 }
@@ -286,8 +291,12 @@ static void print_total(const stat_rows *r)
     text_percent(r->total.n_changed, r->total.n_elements, percent);
     text_group(r->total.n_up, up);
     text_group(r->total.n_down, down);
-    printf(" %" PRIu32 " tensor%s changed, %s of %s weights (%s), %s up(+), %s down(-)\n",
-           r->n_touched, r->n_touched == 1 ? "" : "s", changed, all, percent, up, down);
+    printf(" %" PRIu32 " tensor%s changed, %s of %s weights (%s)", r->n_touched,
+           r->n_touched == 1 ? "" : "s", changed, all, percent);
+    if (r->total.hidden)
+        puts(", up or down: profile compact does not tell without the base");
+    else
+        printf(", %s up(+), %s down(-)\n", up, down);
 }
 
 static json_t *row_json(const stat_row *row)
@@ -296,8 +305,8 @@ static json_t *row_json(const stat_row *row)
 
     report_json_set(o, "elements", report_json_number(row->n_elements));
     report_json_set(o, "changed", report_json_number(row->n_changed));
-    report_json_set(o, "up", report_json_number(row->n_up));
-    report_json_set(o, "down", report_json_number(row->n_down));
+    report_json_set(o, "up", row->hidden ? json_null() : report_json_number(row->n_up));
+    report_json_set(o, "down", row->hidden ? json_null() : report_json_number(row->n_down));
     report_json_set(o, "stored", report_json_number(row->stored));
     return o;
 }

@@ -30,8 +30,8 @@ const command *command_at(size_t i);
 const command *command_find(const char *name);
 
 extern const command cmd_create, cmd_apply, cmd_revert, cmd_verify, cmd_inspect, cmd_stat,
-    cmd_overlap, cmd_diff, cmd_merge, cmd_squash, cmd_invert, cmd_subset, cmd_sign, cmd_keygen,
-    cmd_keyring, cmd_completion, cmd_help;
+    cmd_overlap, cmd_diff, cmd_merge, cmd_squash, cmd_invert, cmd_subset, cmd_recode, cmd_sign,
+    cmd_keygen, cmd_keyring, cmd_completion, cmd_help;
 
 /* PREFIX --help. */
 void command_print_overview(FILE *to);

@@ -7,9 +7,10 @@
 const char command_prefix[] = "fmpatch";
 
 const command *const command_table[] = {
-    &cmd_create,  &cmd_apply,  &cmd_revert,  &cmd_verify,     &cmd_inspect, &cmd_stat,
-    &cmd_overlap, &cmd_diff,   &cmd_merge,   &cmd_squash,     &cmd_invert,  &cmd_subset,
-    &cmd_sign,    &cmd_keygen, &cmd_keyring, &cmd_completion, &cmd_help,    NULL,
+    &cmd_create,  &cmd_apply,      &cmd_revert, &cmd_verify, &cmd_inspect,
+    &cmd_stat,    &cmd_overlap,    &cmd_diff,   &cmd_merge,  &cmd_squash,
+    &cmd_invert,  &cmd_subset,     &cmd_recode, &cmd_sign,   &cmd_keygen,
+    &cmd_keyring, &cmd_completion, &cmd_help,   NULL,
 };
 
 void command_print_overview(FILE *to)

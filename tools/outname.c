@@ -3,6 +3,7 @@
  */
 #include "outname.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -95,4 +96,19 @@ bool outname_is_same(const char *a, const char *b)
     struct stat x, y;
 
     return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+char *outname_derived(const char *patch, const char *insert)
+{
+    char *stem = strcmp(patch, "-") == 0 ? NULL : outname_stem(patch);
+    char *path = NULL;
+
+    if (stem && *stem) {
+        const size_t len = strlen(stem) + strlen(insert) + 6;
+
+        path = text_alloc(len);
+        snprintf(path, len, "%s.%s.fmp", stem, insert);
+    }
+    free(stem);
+    return path;
 }

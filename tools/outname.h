@@ -11,6 +11,8 @@
 char *outname_patch(const char *target);
 /* PATCH's stem, `insert` (may be ""), and INPUT's suffix; no suffix for a directory or an index. */
 char *outname_result(const char *input, const char *patch, const char *insert);
+/* PATCH's stem, `insert` between dots, "fmp".  NULL when it has no name. */
+char *outname_derived(const char *patch, const char *insert);
 /* PATH's last part without its suffix. */
 char *outname_stem(const char *path);
 

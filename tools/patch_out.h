@@ -53,14 +53,21 @@ typedef struct patch_args {
         .help = "take a secret key that others may read, too"                                      \
     }
 
+#define OPT_LEVEL(type, field)                                                                     \
+    {                                                                                              \
+        .name = "level", .kind = OPT_NUMBER, .offset = offsetof(type, field.level), .arg = "N",    \
+        .min = 1, .max = 9, .help = "from 1, fastest, to 9, smallest; 3 without it"                \
+    }
+
+#define OPT_PATCH_THREADS(type, field)                                                             \
+    {                                                                                              \
+        .name = "threads", .kind = OPT_NUMBER, .offset = offsetof(type, field.threads),            \
+        .arg = "N", .min = 1, .max = 1024,                                                         \
+        .help = "threads, one for each processor without it, at most 2"                            \
+    }
+
 #define OPT_PATCH_HOW(type, field)                                                                 \
-    {.name = "level",                                                                              \
-     .kind = OPT_NUMBER,                                                                           \
-     .offset = offsetof(type, field.level),                                                        \
-     .arg = "N",                                                                                   \
-     .min = 1,                                                                                     \
-     .max = 19,                                                                                    \
-     .help = "zstd level, 3 without it"},                                                          \
+    OPT_LEVEL(type, field),                                                                        \
         {.name = "manifest",                                                                       \
          .kind = OPT_TEXT,                                                                         \
          .offset = offsetof(type, field.manifest),                                                 \
@@ -77,11 +84,7 @@ typedef struct patch_args {
          .offset = offsetof(type, field.date),                                                     \
          .arg = "RFC3339",                                                                         \
          .help = "a date for the manifest (also: SOURCE_DATE_EPOCH); none without it"},            \
-    {                                                                                              \
-        .name = "threads", .kind = OPT_NUMBER, .offset = offsetof(type, field.threads),            \
-        .arg = "N", .min = 1, .max = 1024,                                                         \
-        .help = "threads, one for each processor without it, at most 2"                            \
-    }
+        OPT_PATCH_THREADS(type, field)
 
 /* A patch that is going to be written.  All zero is closed. */
 typedef struct patch_out {

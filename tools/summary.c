@@ -45,6 +45,11 @@ static uint32_t count_of(const fmp_patch_summary *s, fmp_tensor_state state)
     return 0;
 }
 
+const char *summary_profile(const fmp_patch_summary *s)
+{
+    return s->profile == FMP_PROFILE_COMPACT ? "compact" : "open";
+}
+
 char *summary_tensors(const fmp_patch_summary *s)
 {
     char *all = text_copy("");

@@ -12,6 +12,8 @@
 const char *summary_state(fmp_tensor_state state);
 /* "same", "changed", "added", "removed", "weights". */
 const char *summary_file_state(fmp_file_state state);
+/* "open", "compact". */
+const char *summary_profile(const fmp_patch_summary *s);
 /* "12 unchanged, 3 residual", to free. */
 char *summary_tensors(const fmp_patch_summary *s);
 json_t *summary_tensors_json(const fmp_patch_summary *s);

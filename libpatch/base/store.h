@@ -17,9 +17,10 @@
 /* A dtype as the formats name it.  `order` is FMP_ORDER_SIGN for sign-magnitude floats. */
 typedef struct fmp_dtype {
     char name[16];
-    uint16_t bits; /* per element: 4 .. 128 */
-    uint8_t width; /* coding unit in bits: 8, 16, 32 or 64 */
-    uint8_t order; /* FMP_ORDER_UNSIGNED or FMP_ORDER_SIGN */
+    uint16_t bits;    /* per element: 4 .. 128 */
+    uint8_t width;    /* coding unit in bits: 8, 16, 32 or 64 */
+    uint8_t order;    /* FMP_ORDER_UNSIGNED or FMP_ORDER_SIGN */
+    uint8_t mantissa; /* bits below a float's exponent; 64 where there is none */
 } fmp_dtype;
 
 enum { FMP_ORDER_UNSIGNED = 0, FMP_ORDER_SIGN = 1 };

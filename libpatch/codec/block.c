@@ -8,6 +8,8 @@
 #include "base/digest.h"
 #include "base/status.h"
 #include "codec/bits.h"
+#include "codec/model.h"
+#include "codec/model_head.h"
 #include "codec/positions.h"
 #include "codec/residual.h"
 #include "codec/scan.h"
@@ -28,6 +30,8 @@ size_t fmp_block_share(const fmp_block *b, unsigned s)
         return b->pos == FMP_POS_BITMAP ? (fmp_block_units(b) + 7u) / 8 : 0;
     if (s == FMP_STREAM_BYTES)
         return b->kind == FMP_BLOCK_WHOLE ? b->n_bytes : 0;
+    if (s == FMP_STREAM_CODED)
+        return fmp_block_is_modelled(b) ? b->coded_len : 0;
     if (s >= FMP_STREAM_PLANES)
         return (b->kind == FMP_BLOCK_SET || b->kind == FMP_BLOCK_WHOLE_PLANES) &&
                        s - FMP_STREAM_PLANES < b->bits / 8u
@@ -38,7 +42,7 @@ size_t fmp_block_share(const fmp_block *b, unsigned s)
                : b->pos == FMP_POS_GAPS || b->pos == FMP_POS_SPLIT ? b->n_set
                                                                    : 0;
     if (s == FMP_STREAM_VALUES + (unsigned)b->value_class)
-        return b->kind == FMP_BLOCK_RESIDUAL ? fmp_block_values(b) : 0;
+        return b->kind == FMP_BLOCK_RESIDUAL && !fmp_block_is_modelled(b) ? fmp_block_values(b) : 0;
     return 0;
 }
 
@@ -93,6 +97,13 @@ static bool unzigzag32(uint64_t z, uint32_t before, uint32_t *ret)
     return v <= UINT32_MAX;
 }
 
+/* What bit 5 of a short head says. */
+static bool is_as_expected(const fmp_block *b, const fmp_block *before)
+{
+    return fmp_block_is_modelled(b) ? fmp_model_head_equal(&b->model, &before->model)
+                                    : has_bits(b) && b->bits_len == expected_bits(b);
+}
+
 void fmp_block_put_head(const fmp_block *b, const fmp_block *before, fmp_buf *heads,
                         fmp_buf *counts)
 {
@@ -101,7 +112,7 @@ void fmp_block_put_head(const fmp_block *b, const fmp_block *before, fmp_buf *he
     const unsigned place = (moved ? MOVED : 0u) | (b->off != expected ? GAP : 0u);
     const unsigned log_width = b->bits == 8 ? 0 : b->bits == 16 ? 1 : b->bits == 32 ? 2 : 3;
     const bool alike = before && looks_like(b, before);
-    const bool exact = alike && has_bits(b) && b->bits_len == expected_bits(b);
+    const bool exact = alike && is_as_expected(b, before);
 
     fmp_buf_put_le(heads,
                    alike ? AS_BEFORE << 2 | (exact ? AS_EXPECTED : 0u) | place
@@ -126,8 +137,14 @@ void fmp_block_put_head(const fmp_block *b, const fmp_block *before, fmp_buf *he
         fmp_buf_put_varint(counts, alike ? zigzag32(b->n_set, before->n_set) : b->n_set);
     if (b->pos == FMP_POS_RUNS)
         fmp_buf_put_varint(counts, b->n_runs);
-    if (has_bits(b) && !exact)
+    if (fmp_block_is_modelled(b)) {
+        if (!exact)
+            fmp_model_head_put(&b->model, heads);
+        fmp_buf_put_varint(counts, zigzag32(b->bits_len, alike ? before->bits_len : 0));
+        fmp_buf_put_varint(counts, zigzag32(b->coded_len, alike ? before->coded_len : 0));
+    } else if (has_bits(b) && !exact) {
         fmp_buf_put_varint(counts, zigzag32(b->bits_len, expected_bits(b)));
+    }
 }
 
 static bool parse_place(fmp_cursor *c, unsigned flags, const fmp_block *before, fmp_block *b)
@@ -174,6 +191,9 @@ static bool parse_counts(fmp_cursor *c, const fmp_block *alike, bool exact, fmp_
             return false;
         b->n_runs = (uint32_t)n;
     }
+    if (fmp_block_is_modelled(b))
+        return unzigzag32(fmp_cur_varint(c), alike ? alike->bits_len : 0, &b->bits_len) &&
+               unzigzag32(fmp_cur_varint(c), alike ? alike->coded_len : 0, &b->coded_len);
     if (exact) {
         b->bits_len = expected_bits(b);
         return has_bits(b);
@@ -194,7 +214,9 @@ static bool parse_how(fmp_cursor *c, fmp_block *b)
     b->n_bytes = (uint32_t)n_bytes;
     if (whole)
         return b->pos == FMP_POS_NONE && !b->complement && !b->sign_magnitude && !b->sign_apart;
-    if (b->pos == FMP_POS_NONE ||
+    if ((b->pos == FMP_POS_NONE && b->kind != FMP_BLOCK_RESIDUAL) ||
+        (b->pos == FMP_POS_MODEL &&
+         (b->complement || b->sign_apart || b->gap_class || b->value_class)) ||
         (b->pos == FMP_POS_FULL && (b->complement || b->kind != FMP_BLOCK_RESIDUAL)) ||
         (b->sign_apart && (b->kind != FMP_BLOCK_RESIDUAL || b->pos == FMP_POS_FULL)) ||
         (b->sign_apart && b->value_class != 0 && b->value_class != 3) ||
@@ -216,6 +238,9 @@ static bool parse_head(fmp_cursor *c, fmp_cursor *counts, const fmp_block *befor
             return false;
         *b = *before;
         return parse_place(c, flags, before, b) &&
+               (!fmp_block_is_modelled(b) || flags & AS_EXPECTED ||
+                (fmp_model_head_parse(c, fmp_block_units(b), &b->model) &&
+                 !fmp_model_head_equal(&b->model, &before->model))) &&
                (b->kind >= FMP_BLOCK_WHOLE ||
                 parse_counts(counts, before, flags & AS_EXPECTED, b)) &&
                !c->bad;
@@ -230,6 +255,7 @@ static bool parse_head(fmp_cursor *c, fmp_cursor *counts, const fmp_block *befor
                      .value_class = how >> 5 & 3,
                      .sign_apart = how >> 7};
     return parse_place(c, flags, before, b) && parse_how(c, b) &&
+           (!fmp_block_is_modelled(b) || fmp_model_head_parse(c, fmp_block_units(b), &b->model)) &&
            (b->kind >= FMP_BLOCK_WHOLE || parse_counts(counts, NULL, false, b)) && !c->bad &&
            !counts->bad;
 }
@@ -245,7 +271,7 @@ fmp_status fmp_blocks_parse(const fmp_streams *s, uint32_t n_blocks, fmp_block *
         if (!parse_head(&c, &counts, i ? &blocks[i - 1] : NULL, &blocks[i]))
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                             "frame: head of block %u is not valid", i);
-        for (unsigned k = FMP_STREAM_BITS; k < FMP_STREAM_COUNTS; k++) {
+        for (unsigned k = FMP_STREAM_BITS; k < FMP_STREAM_COUNT; k++) {
             const size_t share = fmp_block_share(&blocks[i], k);
 
             blocks[i].at[k] = (uint32_t)used[k]; /* a frame has 4 MiB at most */
@@ -256,8 +282,8 @@ fmp_status fmp_blocks_parse(const fmp_streams *s, uint32_t n_blocks, fmp_block *
             used[k] += share;
         }
     }
-    for (unsigned k = FMP_STREAM_BITS; k < FMP_STREAM_COUNTS; k++) {
-        if (used[k] != s->len[k])
+    for (unsigned k = FMP_STREAM_BITS; k < FMP_STREAM_COUNT; k++) {
+        if (k != FMP_STREAM_COUNTS && used[k] != s->len[k])
             return fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET,
                             "frame: stream %u has %zu bytes, its blocks use %zu", k, s->len[k],
                             used[k]);
@@ -293,6 +319,10 @@ static fmp_status changed_units(const fmp_block *b, const fmp_streams *st, fmp_b
 {
     fmp_status status;
 
+    if (fmp_block_is_modelled(b))
+        return fmp_fail(err, FMP_EPOLICY, FMP_NO_OFFSET,
+                        "a block is coded given the base (profile compact) and cannot be read "
+                        "without it; fmpatch recode makes it open");
     *bits = bits_of(b, st);
     if (b->kind >= FMP_BLOCK_WHOLE || b->pos == FMP_POS_FULL)
         return FMP_OK;
@@ -475,6 +505,8 @@ fmp_status fmp_block_apply(const fmp_block *b, const fmp_streams *s, uint8_t *da
                         "a block stores new content, not residuals, and cannot be undone");
     if (b->kind >= FMP_BLOCK_WHOLE)
         return apply_whole(b, s, data);
+    if (fmp_block_is_modelled(b) && direction == FMP_FORWARD)
+        return fmp_model_apply(b, s, data, scratch, sums, err);
     st = changed_units(b, s, &r, scratch, err);
     if (st)
         return st;

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/cursor.h"
+#include "codec/classes.h"
 #include "fmpatch.h"
 
 #define FMP_BLOCK_MAX   (1u << 20) /* bytes of tensor that one block may cover */
@@ -27,6 +28,7 @@ enum {
 /* How the changed units are found. */
 enum {
     FMP_POS_NONE = 0,   /* whole blocks */
+    FMP_POS_MODEL = 0,  /* residual blocks: modelled, values too; the base is needed */
     FMP_POS_BITMAP = 1, /* a bit for each unit */
     FMP_POS_GAPS = 2,   /* gap - 1 as gap tokens */
     FMP_POS_SPLIT = 3,  /* (gap - 1) >> shift as gap tokens, low bits beside */
@@ -44,16 +46,29 @@ enum {
     FMP_STREAM_VALUES = 8,  /* 4 classes */
     FMP_STREAM_PLANES = 12, /* 8 planes, low byte first */
     FMP_STREAM_COUNTS = 20, /* of units and bits, a few numbers a block */
-    FMP_STREAM_COUNT = 21
+    FMP_STREAM_CODED = 21,  /* decisions of modelled blocks */
+    FMP_STREAM_COUNT = 22
 };
+
+/* How a modelled block is modelled. */
+typedef struct fmp_model_head {
+    bool by_row;  /* positions by row and column; else by class */
+    uint8_t kept; /* bits of a size, below its leading one, behind which it is said whether the rest
+                     is 0; 0: never */
+    uint8_t key_shift;
+    uint16_t scale; /* where sizes are sought first */
+    uint32_t row_len;
+    fmp_classes classes;
+} fmp_model_head;
 
 typedef struct fmp_block {
     uint64_t object; /* which tensor or file, in the numbering of the frame's domain */
     uint64_t off;    /* first byte of the object that the block covers */
     uint32_t n_bytes;
-    uint32_t n_set;    /* units listed by the positions (the changed ones, or the others) */
-    uint32_t n_runs;   /* FMP_POS_RUNS */
-    uint32_t bits_len; /* bytes of the bit stream */
+    uint32_t n_set;     /* units listed by the positions (the changed ones, or the others) */
+    uint32_t n_runs;    /* FMP_POS_RUNS */
+    uint32_t bits_len;  /* bytes of the bit stream */
+    uint32_t coded_len; /* bytes of decisions, FMP_POS_MODEL */
     uint8_t kind;
     uint8_t pos;
     bool complement; /* positions list the unchanged units */
@@ -62,6 +77,7 @@ typedef struct fmp_block {
     uint8_t gap_class, value_class;
     uint8_t bits; /* unit: 8, 16, 32, 64 */
     bool sign_magnitude;
+    fmp_model_head model;          /* FMP_POS_MODEL */
     uint32_t at[FMP_STREAM_COUNT]; /* where its shares begin; filled by fmp_blocks_parse() */
 } fmp_block;
 
@@ -69,6 +85,12 @@ typedef struct fmp_block {
 static inline bool fmp_block_has_palette(const fmp_block *b)
 {
     return b->sign_apart && b->value_class == 3;
+}
+
+/* Coded given the base. */
+static inline bool fmp_block_is_modelled(const fmp_block *b)
+{
+    return b->kind == FMP_BLOCK_RESIDUAL && b->pos == FMP_POS_MODEL;
 }
 
 /* Units of the block. */
@@ -99,12 +121,25 @@ typedef struct fmp_scratch fmp_scratch; /* some 5 MiB of work space; one a threa
 fmp_scratch *fmp_scratch_new(void);
 void fmp_scratch_free(fmp_scratch *s);
 
+/* How it is found out whether positions go by class or by row. */
+enum {
+    FMP_MODEL_FAST = 0,     /* by class */
+    FMP_MODEL_ESTIMATE = 1, /* what seems to be smaller */
+    FMP_MODEL_TRY = 2       /* both are coded, the smaller is taken */
+};
+
 typedef struct fmp_block_params {
     uint8_t bits;
     bool sign_magnitude;
     bool set_values; /* new bits in place of residuals */
     bool by_one;     /* the caller knows that every changed unit is larger by 1 (masks) */
-    bool in_order; /* units of the target are sums of residuals, in order; the base is all zeros */
+    bool in_order;  /* units of the target are sums of residuals, in order; the base is all zeros */
+    bool modelled;  /* may be coded given the base */
+    uint8_t effort; /* then: how the model is chosen */
+    uint8_t
+        key_shift; /* then: where the key of a unit begins (an exponent); FMP_KEY_NONE: nowhere */
+    uint32_t row_len;   /* units of a row of the tensor; 0: not known */
+    uint32_t row_phase; /* units of the block's first row that lie before it */
 } fmp_block_params;
 
 /*

@@ -65,7 +65,7 @@ void fmp_frame_add(fmp_frame_builder *f, const fmp_piece *piece)
     }
     fmp_block_put_head(&piece->head, f->n_blocks ? &f->last : NULL, &f->stream[FMP_STREAM_HEADS],
                        &f->stream[FMP_STREAM_COUNTS]);
-    for (unsigned s = FMP_STREAM_BITS; s < FMP_STREAM_COUNTS; s++)
+    for (unsigned s = FMP_STREAM_BITS; s < FMP_STREAM_COUNT; s++)
         fmp_buf_put(&f->stream[s], piece->stream[s].data, piece->stream[s].len);
     if (piece->head.kind < FMP_BLOCK_WHOLE) {
         add_sum(&f->before, piece->sum_before);
@@ -99,7 +99,7 @@ fmp_status fmp_stream_put(const uint8_t *data, size_t len, unsigned kind, fmp_z 
         fmp_buf_put(body, data, 1);
         return FMP_OK;
     }
-    if (kind != FMP_STREAM_BITS && len > 8) {
+    if (kind != FMP_STREAM_BITS && kind != FMP_STREAM_CODED && len > 8) {
         st = fmp_z_compress(z, level, data, len, body, &first, err);
         if (!st)
             st = fmp_z_compress_entropy(z, data, len, body, &second, err);

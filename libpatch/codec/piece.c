@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "codec/bits.h"
 #include "codec/block.h"
+#include "codec/model.h"
 #include "codec/positions.h"
 #include "codec/scan.h"
 #include "codec/values.h"
@@ -163,6 +164,25 @@ static bool write_streams(fmp_scratch *s, const fmp_block_params *p, const plan 
     return true;
 }
 
+/* In place of the coding that was chosen, where that is smaller. */
+static bool try_model(fmp_scratch *s, const fmp_block_params *p, plan *pl, fmp_piece *piece)
+{
+    const fmp_block chosen = piece->head;
+    const uint64_t cost = piece->cost;
+
+    piece->head = (fmp_block){.n_bytes = chosen.n_bytes,
+                              .bits = chosen.bits,
+                              .sign_magnitude = chosen.sign_magnitude,
+                              .n_set = pl->n_changed};
+    if (fmp_model_encode(s, p, pl->base, pl->target, pl->n_changed, cost, piece))
+        return true;
+    piece->head = chosen;
+    piece->cost = cost;
+    if (chosen.complement) /* the list has been overwritten */
+        fmp_scan_others(s->idx, pl->n_changed, pl->n_units, s->other);
+    return false;
+}
+
 static uint64_t sum_of(const uint8_t *data, size_t len)
 {
     fmp_xxh x;
@@ -180,6 +200,7 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *params, cons
     const unsigned width = p->bits / 8u;
     plan pl = {.base = how.in_order ? NULL : base, .target = target, .n_units = n_bytes / width};
     fmp_block *head = &piece->head;
+    bool modelled;
     size_t touched;
 
     piece_clear(piece);
@@ -194,6 +215,7 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *params, cons
     piece->n_changed = pl.n_changed;
     choose(s, p, &pl, piece);
     head->n_set = pl.n_list;
+    modelled = p->modelled && try_model(s, p, &pl, piece);
     touched = (size_t)pl.n_changed * width;
     if (p->in_order) {
         ; /* the units themselves, of which the sums would be, nobody knows */
@@ -206,6 +228,7 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *params, cons
         piece->sum_before = sum_of(s->before, touched);
         piece->sum_after = sum_of(s->after, touched);
     }
-    write_streams(s, p, &pl, piece);
+    if (!modelled)
+        write_streams(s, p, &pl, piece);
     return piece_check(piece, err);
 }

@@ -8,12 +8,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "codec/model.h"
 #include "codec/palette.h"
 
 /* Work space of one thread. */
 struct fmp_scratch {
-    uint32_t idx[1u << 19];   /* changed units, ascending */
-    uint32_t other[1u << 19]; /* unchanged units, or positions of a decoded block */
+    uint32_t idx[1u << 19];     /* changed units, ascending */
+    uint32_t other[1u << 19];   /* unchanged units, or positions of a decoded block */
+    uint32_t rank[1u << 19];    /* of changed units within their class */
+    uint8_t keys[1u << 19];     /* of all units of the base */
+    uint32_t model_keys[256];   /* how often each occurs */
+    uint16_t density[1u << 19]; /* of changes in each column */
+    uint64_t bitmap[1u << 13];
+    fmp_model model;
     uint8_t before[1u << 20]; /* touched units, packed */
     uint8_t after[1u << 20];
     fmp_palette palette;

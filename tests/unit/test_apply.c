@@ -297,7 +297,7 @@ static void test_bad_options(void **state)
     for (unsigned i = 0; i < 6; i++) {
         fmp_create_options o = {.size = sizeof o};
 
-        o.level = i == 0 ? 20 : i == 1 ? -1 : 0;
+        o.level = i == 0 ? 10 : i == 1 ? -1 : 0;
         o.width = i == 2 ? 24 : i == 3 ? 1 : 0;
         o.reversible = o.set_values = i == 4;
         o.manifest_json = i == 5 ? "[1]" : NULL;

@@ -303,7 +303,7 @@ static void test_hostile_heads(void **state)
     } bad[] = {
         {"\x02\x01\x01", 3, "head"},                           /* an unknown flag */
         {"\x00\x01\x00", 3, "head"},                           /* no heads */
-        {"\x00\x01\x81\x80\x80\x01", 6, "head"},               /* a stream that is not */
+        {"\x00\x01\x81\x80\x80\x02", 6, "head"},               /* a stream that is not */
         {"\x00\x01\x01\x00\x00", 5, "length"},                 /* an empty stream */
         {"\x00\x01\x01\x04\x04", 5, "length"},                 /* stored like raw */
         {"\x00\x01\x01\x81\x80\x80\x02\x01\x00", 9, "length"}, /* more than 4 MiB */

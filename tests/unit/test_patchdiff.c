@@ -361,7 +361,7 @@ static void check_identical(const fmp_patch *a, const fmp_patch *b, bool layout,
 static void test_layouts(void **state)
 {
     static const fmp_create_options coded = {
-        .size = sizeof coded, .level = 19, .set_values = true, .no_check = true};
+        .size = sizeof coded, .level = 9, .set_values = true, .no_check = true};
     model base = {.n = 0}, m;
     fmp_patch *p[6];
 

@@ -13,7 +13,7 @@ fmpatch diff --json part.fmp 2.fmp
 # Coded otherwise, signed: the same.
 cp 1.fmp again.fmp
 key alice
-fmpatch create -q base.safetensors tuned.safetensors --level 19 --no-check --sign alice.key -o again.fmp -f
+fmpatch create -q base.safetensors tuned.safetensors --level 9 --no-check --sign alice.key -o again.fmp -f
 t fmpatch diff 1.fmp again.fmp
 fmpatch create -q base.safetensors tuned.safetensors --values set -o set.fmp
 t fmpatch diff 1.fmp set.fmp

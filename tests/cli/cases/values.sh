@@ -1,6 +1,6 @@
 # Values are parsed strictly.
 t fmpatch create --level=0 a b
-t fmpatch create --level=20 a b
+t fmpatch create --level=10 a b
 t fmpatch create --level=3x a b
 t fmpatch create --level=-3 a b
 t fmpatch create --level= a b
