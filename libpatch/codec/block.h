@@ -124,7 +124,7 @@ void fmp_scratch_free(fmp_scratch *s);
 /* How it is found out whether positions go by class or by row. */
 enum {
     FMP_MODEL_FAST = 0,     /* by class */
-    FMP_MODEL_ESTIMATE = 1, /* what seems to be smaller */
+    FMP_MODEL_ESTIMATE = 1, /* what seems to be smaller; both are coded where that is close */
     FMP_MODEL_TRY = 2       /* both are coded, the smaller is taken */
 };
 

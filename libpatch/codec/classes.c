@@ -12,20 +12,13 @@
 /* What a class costs besides its positions: its entry, and what its contexts have to learn. */
 #define CLASS_BITS 12u
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
 /* Four counters, so that equal keys in a row do not wait for each other. */
-ALWAYS_INLINE void keys_of(const uint8_t *data, uint32_t n, unsigned width, bool sm, unsigned shift,
-                           uint8_t *keys, uint32_t count[256])
+void fmp_keys_count(const uint8_t *keys, uint32_t n, uint32_t count[256])
 {
-    static const uint32_t zeros[4][256];
     uint32_t part[4][256];
     uint32_t i;
 
-    memcpy(part, zeros, sizeof part);
-    for (i = 0; i < n; i++)
-        keys[i] =
-            (uint8_t)fmp_key(fmp_load_le(data + (size_t)i * width, width), width * 8, sm, shift);
+    memset(part, 0, sizeof part);
     for (i = 0; i + 4 <= n; i += 4) {
         for (unsigned k = 0; k < 4; k++)
             part[k][keys[i + k]]++;
@@ -36,30 +29,6 @@ ALWAYS_INLINE void keys_of(const uint8_t *data, uint32_t n, unsigned width, bool
         count[i] = part[0][i] + part[1][i] + part[2][i] + part[3][i];
 }
 
-void fmp_keys_of(const uint8_t *data, uint32_t n, unsigned bits, bool sign_magnitude,
-                 unsigned shift, uint8_t *keys, uint32_t count[256])
-{
-    if (shift >= bits) {
-        memset(keys, 0, n);
-        memset(count, 0, 256 * sizeof *count);
-        count[0] = n;
-        return;
-    }
-    switch (bits) {
-    case 8:
-        keys_of(data, n, 1, sign_magnitude, shift, keys, count);
-        return;
-    case 16:
-        keys_of(data, n, 2, sign_magnitude, shift, keys, count);
-        return;
-    case 32:
-        keys_of(data, n, 4, sign_magnitude, shift, keys, count);
-        return;
-    default:
-        keys_of(data, n, 8, sign_magnitude, shift, keys, count);
-    }
-}
-
 /* A range of keys that is going to be a class. */
 typedef struct range {
     uint32_t all, changed;
@@ -67,16 +36,16 @@ typedef struct range {
     uint8_t first;
 } range;
 
-/* n log2 n, in 1/256 bits. */
-static uint64_t n_log_n(uint64_t n)
+/* n log2 n, in 1/65536 bits. */
+static uint64_t n_log_n(uint32_t n)
 {
-    return n ? n * fmp_log2_fixed(n) : 0;
+    return n ? n * (uint64_t)fmp_log2_fine(n) : 0;
 }
 
-/* k positions among n: n H(k / n) bits. */
+/* k positions among n: n H(k / n) bits, here in 1/256. */
 static uint32_t position_cost(uint32_t n, uint32_t k)
 {
-    return (uint32_t)(n_log_n(n) - n_log_n(k) - n_log_n(n - k));
+    return (uint32_t)((n_log_n(n) - n_log_n(k) - n_log_n(n - k)) >> 8);
 }
 
 static range join(const range *a, const range *b)

@@ -31,9 +31,8 @@ static inline unsigned fmp_key(uint64_t x, unsigned bits, bool sign_magnitude, u
     return (unsigned)(x >> shift) & 255;
 }
 
-/* Keys of n units, and how often each occurs. */
-void fmp_keys_of(const uint8_t *data, uint32_t n, unsigned bits, bool sign_magnitude,
-                 unsigned shift, uint8_t *keys, uint32_t count[256]);
+/* How often each key occurs among n. */
+void fmp_keys_count(const uint8_t *keys, uint32_t n, uint32_t count[256]);
 
 /* The classes for units of which all[key] have a key and changed[key] of those change.  Returns the
  * bits that positions would take. */

@@ -84,67 +84,21 @@ ALWAYS_INLINE bool code_ranks(coding *c, bool dec, unsigned class, uint32_t n, u
     return k > 0;
 }
 
-/* The changed units class by class into s->other, each with its rank in its class; those of class c
- * stand from start[c] on.  s->idx has them ascending. */
-static void sort_by_class(fmp_scratch *s, const uint8_t map[256], uint32_t n_units, uint32_t n,
-                          uint32_t start[FMP_CLASSES_MAX + 1])
-{
-    uint32_t seen[FMP_CLASSES_MAX] = {0};
-    uint32_t at[FMP_CLASSES_MAX] = {0};
-    uint32_t k = 0;
-
-    for (uint32_t j = 0; j < n; j++)
-        at[map[s->keys[s->idx[j]]]]++;
-    start[0] = 0;
-    for (unsigned c = 0; c < FMP_CLASSES_MAX; c++) {
-        start[c + 1] = start[c] + at[c];
-        at[c] = start[c];
-    }
-    for (uint32_t i = 0; i < n_units && k < n; i++) {
-        const unsigned c = map[s->keys[i]];
-
-        if (i == s->idx[k]) {
-            s->other[at[c]] = i;
-            s->rank[at[c]++] = seen[c];
-            k++;
-        }
-        seen[c]++;
-    }
-}
-
-/* The other way: the units that have the ranks, class by class, into s->idx. */
-static void find_ranks(fmp_scratch *s, const uint8_t map[256], uint32_t n_units, unsigned n_classes,
-                       const uint32_t *start)
-{
-    uint32_t left[FMP_CLASSES_MAX] = {0}; /* units to pass, and the one; 0: no more */
-    uint32_t at[FMP_CLASSES_MAX] = {0};
-
-    for (unsigned c = 0; c < n_classes; c++) {
-        at[c] = start[c];
-        left[c] = start[c] < start[c + 1] ? s->rank[start[c]] + 1 : 0;
-    }
-    for (uint32_t i = 0; i < n_units; i++) {
-        const unsigned c = map[s->keys[i]];
-
-        if (--left[c] != 0)
-            continue;
-        s->idx[at[c]] = i;
-        if (++at[c] < start[c + 1])
-            left[c] = s->rank[at[c]] - s->rank[at[c] - 1];
-    }
-}
-
 static void encode_classes(coding *c, fmp_scratch *s, uint32_t n_units, uint32_t n)
 {
-    uint32_t start[FMP_CLASSES_MAX + 1];
-    uint32_t all[FMP_CLASSES_MAX] = {0};
+    const fmp_classes *classes = &c->head->classes;
+    uint32_t start[FMP_CLASSES_MAX + 1] = {0};
+    uint32_t all[FMP_CLASSES_MAX];
     uint8_t map[256];
 
-    fmp_classes_map(&c->head->classes, map);
-    for (uint32_t i = 0; i < 256; i++)
-        all[map[i]] += s->model_keys[i];
-    sort_by_class(s, map, n_units, n, start);
-    for (unsigned k = 0; k < c->head->classes.n; k++) {
+    fmp_classes_map(classes, map);
+    for (uint32_t j = 0; j < n; j++)
+        start[map[s->keys[s->idx[j]]] + 1]++;
+    for (unsigned k = 0; k < classes->n; k++)
+        start[k + 1] += start[k];
+    s->scan->count(classes, s->keys, n_units, all);
+    s->scan->sort(classes, s->keys, n_units, s->idx, n, start, s->other, s->rank);
+    for (unsigned k = 0; k < classes->n; k++) {
         uint32_t got;
 
         code_ranks(c, false, k, all[k], s->rank + start[k], start[k + 1] - start[k], &got);
@@ -155,12 +109,9 @@ static bool decode_classes(coding *c, fmp_scratch *s, uint32_t n_units, uint32_t
 {
     const fmp_classes *classes = &c->head->classes;
     uint32_t start[FMP_CLASSES_MAX + 1] = {0};
-    uint32_t all[FMP_CLASSES_MAX] = {0};
-    uint8_t map[256];
+    uint32_t all[FMP_CLASSES_MAX];
 
-    fmp_classes_map(classes, map);
-    for (uint32_t i = 0; i < 256; i++)
-        all[map[i]] += s->model_keys[i];
+    s->scan->count(classes, s->keys, n_units, all);
     for (unsigned k = 0; k < classes->n; k++) {
         uint32_t got;
 
@@ -170,7 +121,7 @@ static bool decode_classes(coding *c, fmp_scratch *s, uint32_t n_units, uint32_t
     }
     if (start[classes->n] != n)
         return false;
-    find_ranks(s, map, n_units, classes->n, start);
+    s->scan->find(classes, s->keys, n_units, start, s->rank, s->idx);
     return true;
 }
 
@@ -326,17 +277,19 @@ ALWAYS_INLINE uint64_t code_residual(coding *c, bool dec, uint64_t base, uint64_
 /* ---- encoding ---------------------------------------------------------------------------------
  */
 
-ALWAYS_INLINE void encode_values(coding *c, const uint8_t *base, const uint8_t *target,
+ALWAYS_INLINE void encode_values(coding *out, const uint8_t *base, const uint8_t *target,
                                  const uint32_t *idx, uint32_t n, unsigned bits)
 {
     const unsigned width = bits / 8;
+    coding c = *out; /* which the compiler can keep in registers */
 
     for (uint32_t j = 0; j < n; j++) {
         const uint64_t a = fmp_load_le(base + (size_t)idx[j] * width, width);
         const uint64_t b = fmp_load_le(target + (size_t)idx[j] * width, width);
 
-        code_residual(c, false, a, fmp_residual(a, b, bits, c->sm));
+        code_residual(&c, false, a, fmp_residual(a, b, bits, c.sm));
     }
+    *out = c;
 }
 
 static void encode_all(coding *c, const uint8_t *base, const uint8_t *target, const uint32_t *idx,
@@ -404,13 +357,13 @@ bool fmp_model_encode(fmp_scratch *s, const fmp_block_params *p, const uint8_t *
                       const uint8_t *target, uint32_t n, uint64_t budget, fmp_piece *piece)
 {
     fmp_model_head by_class, by_row;
-    const bool rows =
+    const fmp_model_choice choice =
         fmp_model_choose(s, p, base, target, fmp_block_units(&piece->head), n, &by_class, &by_row);
     bool fits;
 
-    if (p->effort != FMP_MODEL_TRY || !by_row.by_row)
-        return encode_as(s, rows ? &by_row : &by_class, p->row_phase, base, target, n, budget,
-                         piece);
+    if (choice != FMP_BY_EITHER)
+        return encode_as(s, choice == FMP_BY_ROW ? &by_row : &by_class, p->row_phase, base, target,
+                         n, budget, piece);
     fits = encode_as(s, &by_row, p->row_phase, base, target, n, budget, piece);
     return encode_as(s, &by_class, p->row_phase, base, target, n, fits ? piece->cost : budget,
                      piece) ||
@@ -420,20 +373,22 @@ bool fmp_model_encode(fmp_scratch *s, const fmp_block_params *p, const uint8_t *
 /* ---- decoding ---------------------------------------------------------------------------------
  */
 
-ALWAYS_INLINE bool decode_values(coding *c, uint8_t *data, const uint32_t *idx, uint32_t n,
+ALWAYS_INLINE bool decode_values(coding *in, uint8_t *data, const uint32_t *idx, uint32_t n,
                                  unsigned bits)
 {
     const unsigned width = bits / 8;
+    coding c = *in; /* which the compiler can keep in registers */
     bool good = true;
 
     for (uint32_t j = 0; j < n; j++) {
         uint8_t *at = data + (size_t)idx[j] * width;
         const uint64_t a = fmp_load_le(at, width);
-        const uint64_t z = code_residual(c, true, a, 0);
+        const uint64_t z = code_residual(&c, true, a, 0);
 
         good &= z != 0;
-        fmp_store_le(at, fmp_residual_add(a, z, bits, c->sm), width);
+        fmp_store_le(at, fmp_residual_add(a, z, bits, c.sm), width);
     }
+    *in = c;
     return good;
 }
 
@@ -499,8 +454,7 @@ fmp_status fmp_model_apply(const fmp_block *b, const fmp_streams *st, uint8_t *d
         good =
             code_rows(&c, true, s, n_units, (uint32_t)(b->off / (b->bits / 8u) % head->row_len), n);
     } else {
-        fmp_keys_of(data, n_units, b->bits, b->sign_magnitude, head->key_shift, s->keys,
-                    s->model_keys);
+        s->scan->keys(data, n_units, b->bits, b->sign_magnitude, head->key_shift, s->keys);
         good = decode_classes(&c, s, n_units, n);
     }
     if (!good)

@@ -9,16 +9,16 @@
 #include "codec/residual.h"
 #include "codec/scan.h"
 
+/* Where one of so few units changes, rows and columns are hardly worth a look. */
+#define DENSE 2u
+
+/* So many values tell what all are like, about. */
+#define ENOUGH 4096u
+
 enum { BY_ROW = 1, KEPT_SHIFT = 1, KEPT_MAX = 15, HEAD_BITS = 0x1f };
 
 /* ---- choosing ---------------------------------------------------------------------------------
  */
-
-/* n log2 n, in 1/256 bits. */
-static uint64_t n_log_n(uint64_t n)
-{
-    return n ? n * fmp_log2_fixed(n) : 0;
-}
 
 /*
  * What positions would take by row and column, in bits: how many changes each row has, and where in
@@ -29,28 +29,28 @@ static uint64_t row_cost(fmp_scratch *s, uint32_t row_len, uint32_t phase, uint3
 {
     const uint32_t n_rows = (n_units + phase - 1) / row_len + 1;
     uint16_t *seen = s->density;
-    uint32_t levels[FMP_ROW_LEVELS] = {n_rows};
+    uint32_t levels[FMP_ROW_LEVELS] = {0};
+    uint32_t j = 0;
     uint64_t cost = 0; /* in 1/256 bits */
 
     memset(seen, 0, row_len * sizeof *seen);
-    for (uint32_t j = 0; j < n;) {
-        const uint32_t row = (s->idx[j] + phase) / row_len;
+    for (uint32_t row = 0; row < n_rows; row++) {
+        const uint64_t first = (uint64_t)row * row_len; /* counted from before the block */
         uint32_t k = 0;
 
-        for (; j < n && (s->idx[j] + phase) / row_len == row; j++, k++) {
-            uint16_t *q = &seen[(s->idx[j] + phase) % row_len];
+        for (; j < n && s->idx[j] + phase < first + row_len; j++, k++) {
+            uint16_t *q = &seen[s->idx[j] + phase - first];
 
-            cost += fmp_log2_fixed(4ull * j + row_len) - fmp_log2_fixed(4ull * *q + 1);
+            cost += fmp_log2_quick(4 * j + row_len) - fmp_log2_quick(4u * *q + 1);
             *q = (uint16_t)(*q + (*q < UINT16_MAX));
         }
-        cost += 256; /* the number is not told but its level */
-        cost -= k > 2 ? (uint64_t)k * (fmp_log2_fixed(k) - 369) : 0; /* log2 k!: in any order */
+        cost += k ? 256 : 0; /* the number is not told but its level */
+        cost -= k > 2 ? (uint64_t)k * (fmp_log2_quick(k) - 369) : 0; /* log2 k!: in any order */
         levels[fmp_row_level(k)]++;
-        levels[0]--;
     }
-    cost += n_log_n(n_rows);
+    cost += n_rows * (uint64_t)fmp_log2_quick(n_rows);
     for (unsigned i = 0; i < FMP_ROW_LEVELS; i++)
-        cost -= n_log_n(levels[i]);
+        cost -= levels[i] ? levels[i] * (uint64_t)fmp_log2_quick(levels[i]) : 0;
     return cost >> 8;
 }
 
@@ -84,13 +84,14 @@ static void look_at_values(fmp_scratch *s, const fmp_block_params *p, const uint
                            const uint8_t *target, uint32_t n, fmp_model_head *h)
 {
     const unsigned width = p->bits / 8u;
+    const uint32_t every = n / ENOUGH + 1;
     uint32_t scales[FMP_SCALES] = {0};
     uint32_t kept[64] = {0};
     uint32_t n_small = 0;
     uint32_t n_long = 0;
     uint64_t n_below = 0;
 
-    for (uint32_t j = 0; j < n; j++) {
+    for (uint32_t j = 0; j < n; j += every) {
         const uint64_t a = fmp_load_le(base + (size_t)s->idx[j] * width, width);
         const uint64_t b = fmp_load_le(target + (size_t)s->idx[j] * width, width);
         const uint64_t z = fmp_residual(a, b, p->bits, p->sign_magnitude);
@@ -105,29 +106,38 @@ static void look_at_values(fmp_scratch *s, const fmp_block_params *p, const uint
             kept[length - 1 - (unsigned)__builtin_ctzll(size)]++;
         }
     }
-    h->scale = choose_scale(scales, n_small, n);
+    h->scale = choose_scale(scales, n_small, (n + every - 1) / every);
     h->kept = choose_kept(kept, n_long, n_below);
 }
 
-bool fmp_model_choose(fmp_scratch *s, const fmp_block_params *p, const uint8_t *base,
-                      const uint8_t *target, uint32_t n_units, uint32_t n_changed,
-                      fmp_model_head *by_class, fmp_model_head *by_row)
+fmp_model_choice fmp_model_choose(fmp_scratch *s, const fmp_block_params *p, const uint8_t *base,
+                                  const uint8_t *target, uint32_t n_units, uint32_t n_changed,
+                                  fmp_model_head *by_class, fmp_model_head *by_row)
 {
+    uint32_t all[256];
     uint32_t changed[256] = {0};
-    uint64_t cost;
+    uint64_t class_cost, cost;
 
     *by_class = (fmp_model_head){.key_shift = p->key_shift};
-    fmp_keys_of(base, n_units, p->bits, p->sign_magnitude, p->key_shift, s->keys, s->model_keys);
+    s->scan->keys(base, n_units, p->bits, p->sign_magnitude, p->key_shift, s->keys);
+    fmp_keys_count(s->keys, n_units, all);
     for (uint32_t j = 0; j < n_changed; j++)
         changed[s->keys[s->idx[j]]]++;
     look_at_values(s, p, base, target, n_changed, by_class);
     *by_row = *by_class;
-    cost = fmp_classes_choose(&by_class->classes, s->model_keys, changed);
-    if (p->effort == FMP_MODEL_FAST || p->row_len < 2 || p->row_len > n_units)
-        return false;
     by_row->by_row = true;
     by_row->row_len = p->row_len;
-    return row_cost(s, p->row_len, p->row_phase, n_units, n_changed) < cost;
+    class_cost = fmp_classes_choose(&by_class->classes, all, changed);
+    if (p->effort == FMP_MODEL_FAST || p->row_len < 2 || p->row_len > n_units)
+        return FMP_BY_CLASS;
+    if (p->effort == FMP_MODEL_TRY)
+        return FMP_BY_EITHER;
+    if (n_changed > n_units / DENSE)
+        return FMP_BY_CLASS;
+    cost = row_cost(s, p->row_len, p->row_phase, n_units, n_changed);
+    return cost > class_cost - class_cost / 32  ? FMP_BY_CLASS /* as of changes anywhere */
+           : cost < class_cost - class_cost / 4 ? FMP_BY_ROW
+                                                : FMP_BY_EITHER;
 }
 
 /* ---- writing and reading ----------------------------------------------------------------------

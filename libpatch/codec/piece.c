@@ -16,7 +16,11 @@
 
 fmp_scratch *fmp_scratch_new(void)
 {
-    return fmp_malloc(sizeof(fmp_scratch));
+    fmp_scratch *s = fmp_malloc(sizeof *s);
+
+    if (s)
+        s->scan = fmp_class_scan_for(fmp_cpu_features());
+    return s;
 }
 
 void fmp_scratch_free(fmp_scratch *s)

@@ -39,10 +39,10 @@ static inline fmp_context fmp_context_next(fmp_context c, bool bit)
     const uint32_t n = c & 1023;
     const uint64_t p = c >> 10;
     const uint64_t w = fmp_context_weight[n];
-    const uint64_t up = ((0x3fffff - p) * w) >> 16;
-    const uint64_t down = (p * w) >> 16;
+    const uint64_t one = 0 - (uint64_t)bit;
+    const uint64_t step = (((0x3fffff & one) ^ p) * w) >> 16; /* of the distance to the bit */
 
-    return (uint32_t)(bit ? p + up : p - down) << 10 | (n + (n < FMP_CONTEXT_LIMIT));
+    return (uint32_t)(p + ((step ^ ~one) - ~one)) << 10 | (n + (n < FMP_CONTEXT_LIMIT));
 }
 
 /* One coder for both directions, so that a model is written once.  Memory is the caller's. */
@@ -65,6 +65,12 @@ static inline uint64_t fmp_rc_take32(fmp_rangecoder *c)
 {
     uint64_t v = 0;
 
+    if (c->len >= 4 && c->at <= c->len - 4) {
+        const uint8_t *p = c->in + c->at;
+
+        c->at += 4;
+        return (uint64_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    }
     for (unsigned i = 0; i < 4; i++) {
         v = v << 8 | (c->at < c->len ? c->in[c->at] : 0);
         c->at++;
@@ -101,23 +107,22 @@ static inline void fmp_rc_carry(fmp_rangecoder *c)
 }
 
 /* Codes `bit`, or returns the one that was coded. */
-static inline bool fmp_rc_bit(fmp_rangecoder *c, bool decoding, fmp_context *p, bool bit)
+static inline __attribute__((always_inline)) bool fmp_rc_bit(fmp_rangecoder *c, bool decoding,
+                                                             fmp_context *p, bool bit)
 {
     const uint64_t bound = (c->range >> 16) * fmp_context_odds(*p);
+    uint64_t zero; /* all ones for a 0 */
 
     if (decoding)
         bit = c->code < bound;
+    zero = (uint64_t)bit - 1;
     *p = fmp_context_next(*p, bit);
-    if (bit) {
-        c->range = bound;
-    } else {
-        c->range -= bound;
-        if (decoding)
-            c->code -= bound;
-        c->low += bound;
-        if (!decoding && c->low < bound)
-            fmp_rc_carry(c);
-    }
+    c->range = bit ? bound : c->range - bound;
+    if (decoding)
+        c->code -= bound & zero;
+    c->low += bound & zero;
+    if (!decoding && c->low < (bound & zero))
+        fmp_rc_carry(c);
     if (c->range >> 32)
         return bit;
     c->range <<= 32;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "codec/class_scan.h"
 #include "codec/model.h"
 #include "codec/palette.h"
 
@@ -17,10 +18,10 @@ struct fmp_scratch {
     uint32_t other[1u << 19];   /* unchanged units, or positions of a decoded block */
     uint32_t rank[1u << 19];    /* of changed units within their class */
     uint8_t keys[1u << 19];     /* of all units of the base */
-    uint32_t model_keys[256];   /* how often each occurs */
     uint16_t density[1u << 19]; /* of changes in each column */
     uint64_t bitmap[1u << 13];
     fmp_model model;
+    const fmp_class_scan *scan;
     uint8_t before[1u << 20]; /* touched units, packed */
     uint8_t after[1u << 20];
     fmp_palette palette;
@@ -37,6 +38,9 @@ void fmp_scan_gather(const uint8_t *data, const uint32_t *idx, uint32_t n, unsig
 
 /* Log2 of x >= 1 in 1/256 bits, the same on every machine. */
 uint32_t fmp_log2_fixed(uint64_t x);
+/* The same in 1/65536 bits; and quickly, in 1/256. */
+uint32_t fmp_log2_fine(uint32_t x);
+uint32_t fmp_log2_quick(uint32_t x);
 /* Order-0 entropy of a histogram in bits, at least a bit a symbol unless one symbol is all. */
 uint64_t fmp_entropy_bits(const uint32_t hist[256]);
 

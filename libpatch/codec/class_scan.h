@@ -1,0 +1,42 @@
+/*
+ * The loops of modelled blocks over all units: keys, how many units each class has, and between
+ * places and ranks within a class.  Plain C is the truth; faster ones are chosen by what the CPU
+ * can do.  Private to codec/.
+ */
+#ifndef FMP_CODEC_CLASS_SCAN_H
+#define FMP_CODEC_CLASS_SCAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "codec/classes.h"
+
+typedef struct fmp_class_scan {
+    /* fmp_key() of n units. */
+    void (*keys)(const uint8_t *data, uint32_t n, unsigned bits, bool sign_magnitude,
+                 unsigned shift, uint8_t *keys);
+    /* How many of n keys each class has. */
+    void (*count)(const fmp_classes *c, const uint8_t *keys, uint32_t n, uint32_t *all);
+    /*
+     * The units that have these ranks in their classes: those of class k are rank[start[k]] ..
+     * rank[start[k + 1] - 1], ascending, each below the number of its units; their places go to
+     * `place`, one for one.
+     */
+    void (*find)(const fmp_classes *c, const uint8_t *keys, uint32_t n, const uint32_t *start,
+                 const uint32_t *rank, uint32_t *place);
+    /*
+     * The other way.  idx: n_changed places, ascending.  Sorted by class, from start[k] on for
+     * class k, they go to `place`, and their ranks to `rank`.
+     */
+    void (*sort)(const fmp_classes *c, const uint8_t *keys, uint32_t n, const uint32_t *idx,
+                 uint32_t n_changed, const uint32_t *start, uint32_t *place, uint32_t *rank);
+} fmp_class_scan;
+
+/* What a CPU can do beyond the least that the build asks of it. */
+enum { FMP_CPU_AVX2 = 1 /* and BMI2 */, FMP_CPU_AVX512 = 2 /* F and BW */ };
+
+unsigned fmp_cpu_features(void);
+/* The fastest for these; 0 is plain C. */
+const fmp_class_scan *fmp_class_scan_for(unsigned features);
+
+#endif

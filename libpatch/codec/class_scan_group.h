@@ -1,0 +1,129 @@
+/*
+ * The loops of class_scan.h in groups of 64 units, of which a compare gives a word of bits.  To be
+ * included once for each instruction set, with
+ *   TARGET           the attribute of every function,
+ *   AT_LEAST(p, b)   the bits of the 64 bytes at p that are b or more.
+ */
+
+/* The classes in which something changes, and how far each has come. */
+typedef struct lane {
+    uint8_t low, high; /* keys */
+    uint32_t at;       /* of the lists */
+    uint32_t left;     /* `find`: units to pass from the group on; `sort`: units seen before it */
+    uint64_t bits;     /* of the group */
+} lane;
+
+/* Another lane for each class that changes; returns how many there are. */
+static unsigned find_lanes(const fmp_classes *c, const uint32_t *start, lane *lanes,
+                           uint8_t lane_of[256])
+{
+    uint8_t map[256];
+    uint8_t of[FMP_CLASSES_MAX] = {0};
+    unsigned n = 0;
+
+    fmp_classes_map(c, map);
+    for (unsigned k = 0; k < c->n; k++) {
+        if (start[k] == start[k + 1])
+            continue;
+        of[k] = (uint8_t)n;
+        lanes[n++] = (lane){.low = c->first[k],
+                            .high = (uint8_t)(k + 1u < c->n ? c->first[k + 1] - 1 : 255),
+                            .at = start[k]};
+    }
+    for (unsigned key = 0; key < 256; key++)
+        lane_of[key] = of[map[key]];
+    return n;
+}
+
+/* The keys of the group at `i`, of which only the first n - i are there. */
+static const uint8_t *group_at(const uint8_t *keys, uint32_t i, uint32_t n, uint8_t tail[64],
+                               uint64_t *valid)
+{
+    *valid = UINT64_MAX;
+    if (n - i >= 64)
+        return keys + i;
+    memcpy(tail, keys + i, n - i);
+    *valid = (1ull << (n - i)) - 1;
+    return tail;
+}
+
+TARGET static void group_count(const fmp_classes *c, const uint8_t *keys, uint32_t n, uint32_t *all)
+{
+    uint32_t from[FMP_CLASSES_MAX + 1] = {n}; /* keys of this class or a later one */
+    uint8_t tail[64] = {0};
+    uint64_t valid;
+
+    for (uint32_t i = 0; i < n; i += 64) {
+        const uint8_t *p = group_at(keys, i, n, tail, &valid);
+
+        for (unsigned k = 1; k < c->n; k++)
+            from[k] += (uint32_t)__builtin_popcountll(AT_LEAST(p, c->first[k]) & valid);
+    }
+    for (unsigned k = 0; k < c->n; k++)
+        all[k] = from[k] - (k + 1u < c->n ? from[k + 1] : 0);
+}
+
+/* Bits of one lane. */
+#define LANE_BITS(p, l)                                                                            \
+    (AT_LEAST(p, (l)->low) & ~((l)->high == 255 ? 0 : AT_LEAST(p, (uint8_t)((l)->high + 1))))
+
+TARGET static void group_find(const fmp_classes *c, const uint8_t *keys, uint32_t n,
+                              const uint32_t *start, const uint32_t *rank, uint32_t *place)
+{
+    lane lanes[FMP_CLASSES_MAX];
+    uint32_t end[FMP_CLASSES_MAX];
+    uint8_t lane_of[256];
+    uint8_t tail[64] = {0};
+    uint64_t valid;
+    unsigned n_lanes = find_lanes(c, start, lanes, lane_of);
+
+    for (unsigned k = 0, m = 0; k < c->n; k++) {
+        if (start[k] < start[k + 1])
+            end[m++] = start[k + 1];
+    }
+    for (unsigned m = 0; m < n_lanes; m++)
+        lanes[m].left = rank[lanes[m].at];
+    for (uint32_t i = 0; i < n; i += 64) {
+        const uint8_t *p = group_at(keys, i, n, tail, &valid);
+
+        for (unsigned m = 0; m < n_lanes; m++) {
+            lane *l = &lanes[m];
+            const uint64_t bits = LANE_BITS(p, l) & valid;
+            const uint32_t count = (uint32_t)__builtin_popcountll(bits);
+
+            while (l->left < count) {
+                place[l->at] = i + (uint32_t)__builtin_ctzll(_pdep_u64(1ull << l->left, bits));
+                l->left += ++l->at < end[m] ? rank[l->at] - rank[l->at - 1] : UINT32_MAX / 2;
+            }
+            l->left -= count;
+        }
+    }
+}
+
+TARGET static void group_sort(const fmp_classes *c, const uint8_t *keys, uint32_t n,
+                              const uint32_t *idx, uint32_t n_changed, const uint32_t *start,
+                              uint32_t *place, uint32_t *rank)
+{
+    lane lanes[FMP_CLASSES_MAX];
+    uint8_t lane_of[256];
+    uint8_t tail[64] = {0};
+    uint64_t valid;
+    const unsigned n_lanes = find_lanes(c, start, lanes, lane_of);
+    uint32_t j = 0;
+
+    for (uint32_t i = 0; i < n && j < n_changed; i += 64) {
+        const uint8_t *p = group_at(keys, i, n, tail, &valid);
+
+        for (unsigned m = 0; m < n_lanes; m++)
+            lanes[m].bits = LANE_BITS(p, &lanes[m]) & valid;
+        for (; j < n_changed && idx[j] - i < 64; j++) {
+            lane *l = &lanes[lane_of[keys[idx[j]]]];
+            const uint64_t below = (1ull << (idx[j] - i)) - 1;
+
+            place[l->at] = idx[j];
+            rank[l->at++] = l->left + (uint32_t)__builtin_popcountll(l->bits & below);
+        }
+        for (unsigned m = 0; m < n_lanes; m++)
+            lanes[m].left += (uint32_t)__builtin_popcountll(lanes[m].bits);
+    }
+}
