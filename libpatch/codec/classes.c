@@ -10,7 +10,7 @@
 #include "codec/scan.h"
 
 /* What a class costs besides its positions: its entry, and what its contexts have to learn. */
-#define CLASS_BITS 12u
+#define CLASS_BITS 8u
 
 /* Four counters, so that equal keys in a row do not wait for each other. */
 void fmp_keys_count(const uint8_t *keys, uint32_t n, uint32_t count[256])

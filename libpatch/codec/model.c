@@ -37,6 +37,22 @@ ALWAYS_INLINE uint64_t raw_bits(coding *c, bool dec, uint64_t v, unsigned n)
     return v & ((1ull << n) - 1);
 }
 
+/* Contexts of what is nearly as likely as not begin as if they had seen so many decisions. */
+#define EVEN 6u
+
+static void init_contexts(fmp_model *m)
+{
+    fmp_context_init((fmp_context *)m, sizeof *m / sizeof(fmp_context));
+    for (unsigned i = 0; i < FMP_CLASSES_MAX; i++)
+        m->more[i] += EVEN;
+    for (unsigned i = 0; i < 3; i++)
+        m->place[i] += EVEN;
+    for (unsigned i = 0; i < 2; i++)
+        m->sign[i] += EVEN;
+    for (unsigned i = 0; i < FMP_SCALES; i++)
+        m->lead[i] += EVEN;
+}
+
 /* ---- positions by class -----------------------------------------------------------------------
  */
 
@@ -331,7 +347,7 @@ static bool encode_as(fmp_scratch *s, const fmp_model_head *head, uint32_t phase
     w.at = fmp_buf_reserve(raw, (size_t)n * (b->bits / 8u + 3) + 16);
     if (!out || !w.at)
         return false;
-    fmp_context_init((fmp_context *)&s->model, sizeof s->model / sizeof(fmp_context));
+    init_contexts(&s->model);
     fmp_rc_encode_to(&c.rc, out, most + 8);
     if (head->by_row)
         code_rows(&c, false, s, n_units, phase, n);
@@ -446,7 +462,7 @@ fmp_status fmp_model_apply(const fmp_block *b, const fmp_streams *st, uint8_t *d
         r.at = st->data[FMP_STREAM_BITS] + b->at[FMP_STREAM_BITS];
         r.end = r.at + b->bits_len;
     }
-    fmp_context_init((fmp_context *)&s->model, sizeof s->model / sizeof(fmp_context));
+    init_contexts(&s->model);
     fmp_rc_decode_from(&c.rc,
                        b->coded_len ? st->data[FMP_STREAM_CODED] + b->at[FMP_STREAM_CODED] : NULL,
                        b->coded_len);

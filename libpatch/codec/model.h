@@ -16,7 +16,7 @@
 /* All contexts of a block. */
 typedef struct fmp_model {
     fmp_context more[FMP_CLASSES_MAX]; /* a change within the step? */
-    fmp_context place[4];              /* its first two bits */
+    fmp_context place[3];              /* its first two bits */
     fmp_context level[FMP_ROW_LEVELS][FMP_ROW_LEVELS];
     fmp_context unit[FMP_ROW_LEVELS][FMP_COL_LEVELS];
     fmp_context sign[2];
