@@ -117,6 +117,24 @@ static fmp_status try_whole(fmp_encoder *e, unsigned bits, const uint8_t *target
     return st;
 }
 
+/* A modelled piece, and the same without a model: which is smaller, as stored? */
+static fmp_status try_plain(fmp_encoder *e, const fmp_block_params *p, const uint8_t *base,
+                            const uint8_t *target, uint32_t len, fmp_piece *piece, fmp_error *err)
+{
+    fmp_block_params plain = *p;
+    size_t with, without;
+    fmp_status st = stored_size(e, piece, &with, err);
+
+    plain.modelled = false;
+    if (!st)
+        st = fmp_piece_encode(e->scratch, &plain, base, target, len, &e->trial, err);
+    if (!st)
+        st = stored_size(e, &e->trial, &without, err);
+    if (!st && without < with + 4u + piece->head.model.classes.n)
+        swap_pieces(piece, &e->trial);
+    return st;
+}
+
 static fmp_status add_piece(fmp_encoder *e, const fmp_block_params *p, uint64_t object,
                             uint64_t off, const uint8_t *base, const uint8_t *target, uint32_t len,
                             fmp_error *err)
@@ -131,6 +149,8 @@ static fmp_status add_piece(fmp_encoder *e, const fmp_block_params *p, uint64_t 
         how.effort = e->effort;
         how.row_phase = p->row_len ? (uint32_t)(off / (p->bits / 8u) % p->row_len) : 0;
         st = fmp_piece_encode(e->scratch, &how, base, target, len, piece, err);
+        if (!st && piece->close)
+            st = try_plain(e, &how, base, target, len, piece, err);
         if (st || piece->head.n_bytes == 0)
             return st;
     }

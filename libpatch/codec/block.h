@@ -113,7 +113,8 @@ typedef struct fmp_piece {
     fmp_buf stream[FMP_STREAM_COUNT]; /* all but heads and counts */
     uint64_t cost;                    /* estimated size, bits */
     uint32_t n_changed;               /* units */
-    uint64_t sum_before, sum_after;   /* XXH3-64 of the touched units; not for whole blocks */
+    bool close; /* modelled, but what is not might be smaller: so say the estimates */
+    uint64_t sum_before, sum_after; /* XXH3-64 of the touched units; not for whole blocks */
 } fmp_piece;
 
 typedef struct fmp_scratch fmp_scratch; /* some 5 MiB of work space; one a thread */

@@ -40,6 +40,7 @@ static void piece_clear(fmp_piece *piece)
         fmp_buf_clear(&piece->stream[s]);
     piece->head = (fmp_block){.bits = 8};
     piece->cost = 0;
+    piece->close = false;
     piece->sum_before = piece->sum_after = 0;
 }
 
@@ -173,13 +174,16 @@ static bool try_model(fmp_scratch *s, const fmp_block_params *p, plan *pl, fmp_p
 {
     const fmp_block chosen = piece->head;
     const uint64_t cost = piece->cost;
+    const uint64_t margin = cost / 8; /* of the estimate */
 
     piece->head = (fmp_block){.n_bytes = chosen.n_bytes,
                               .bits = chosen.bits,
                               .sign_magnitude = chosen.sign_magnitude,
                               .n_set = pl->n_changed};
-    if (fmp_model_encode(s, p, pl->base, pl->target, pl->n_changed, cost, piece))
+    if (fmp_model_encode(s, p, pl->base, pl->target, pl->n_changed, cost + margin, piece)) {
+        piece->close = piece->cost > cost - margin;
         return true;
+    }
     piece->head = chosen;
     piece->cost = cost;
     if (chosen.complement) /* the list has been overwritten */
