@@ -41,12 +41,12 @@ def window(*paths):
     return min(31, max(27, sum(os.path.getsize(p) for p in paths).bit_length()))
 
 
-def fmpatch(exe, threads):
+def fmpatch(exe, threads, how="", *options):
     n = ["--threads", str(threads)]
     version = said([exe, "--version"]).removeprefix("fmpatch ")
     return Tool(
-        f"fmpatch, {threads} thread{'s' if threads > 1 else ''}", version, "not built",
-        lambda b, t, p: [exe, "create", b, t, "-o", p, "-f", "-q", *n],
+        f"fmpatch{how}, {threads} thread{'s' if threads > 1 else ''}", version, "not built",
+        lambda b, t, p: [exe, "create", b, t, "-o", p, "-f", "-q", *n, *options],
         lambda b, p, o: [exe, "apply", b, p, "-o", o, "-f", "-q", *n],
     )
 
@@ -101,6 +101,9 @@ def table(exe, python):
     return [
         fmpatch(exe, 1),
         fmpatch(exe, 2),
+        fmpatch(exe, 1, " compact", "--profile", "compact"),
+        fmpatch(exe, 2, " compact", "--profile", "compact"),
+        fmpatch(exe, 2, " compact, level 9", "--profile", "compact", "--level", "9"),
         library("pulse", python, "basilica-sdk", 1000 * MB, "PULSEPT1 v3 (basilica-sdk)"),
         library("z4ai", python, "z4ai", 1000 * MB, "z4ai model_delta"),
         library("hdiffpatch", python, "hdiffpatch", 100 * MB, "HDiffPatch (zstd)"),
@@ -110,4 +113,5 @@ def table(exe, python):
         zstd(19, 50 * MB),
         library("slime-like", python, None, 1000 * MB, "slime-like (XOR, zstd-1)"),
         library("trl-like", python, None, 1000 * MB, "TRL-like (int32 + value)"),
+        library("exponent-rice", python, None, 1000 * MB, "exponent classes, Rice, zstd-1"),
     ]
