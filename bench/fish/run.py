@@ -176,10 +176,10 @@ def first_lines(bench, path, n):
     return out
 
 
-def text_task(bench, args, name, steps, tokens, test_limit=None):
+def text_task(bench, args, name, steps, tokens, test_limit=None, valid_limit=None):
     d = os.path.join(bench.data, name)
     base = minilm(bench)
-    valid = first_lines(bench, d + "/valid.jsonl", 500)
+    valid = first_lines(bench, d + "/valid.jsonl", valid_limit)
     test = first_lines(bench, d + "/test.jsonl", test_limit)
     return Task(bench, name, base, d + "/train.jsonl", valid, test,
                 4 if args.quick else steps, ["--max-tokens", tokens, "--pooling", "mean", "--batch", 16],
@@ -302,7 +302,7 @@ def sweep(bench, args, task, which, name, what):
 
 
 def experiment_debian(bench, args):
-    task = text_task(bench, args, "debian", 150, 32, 1500)
+    task = text_task(bench, args, "debian", 150, 32, 1500, 500)
     if not args.quick:
         task.full_lrs, task.sparse_lrs = (1e-4, 3e-4), (3e-4, 1e-3, 3e-3)
     which = [(m, r) for r in RATIOS[1:] for m in ("fish", "random")] + [("fish-tensor", 0.005), ("bias", 0.005)]

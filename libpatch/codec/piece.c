@@ -174,7 +174,11 @@ static bool try_model(fmp_scratch *s, const fmp_block_params *p, plan *pl, fmp_p
 {
     const fmp_block chosen = piece->head;
     const uint64_t cost = piece->cost;
-    const uint64_t margin = cost / 8; /* of the estimate */
+    const uint64_t raw = chosen.pos == FMP_POS_FULL ? pl->cost.extra_full : pl->cost.extra_sparse;
+    const uint64_t margin = cost > raw ? (cost - raw) / 8 : 0; /* of the estimate of tokens */
+
+    if (cost > 8ull * chosen.n_bytes - chosen.n_bytes / 2)
+        return false; /* noise */
 
     piece->head = (fmp_block){.n_bytes = chosen.n_bytes,
                               .bits = chosen.bits,
