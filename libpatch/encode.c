@@ -130,7 +130,7 @@ static fmp_status try_plain(fmp_encoder *e, const fmp_block_params *p, const uin
         st = fmp_piece_encode(e->scratch, &plain, base, target, len, &e->trial, err);
     if (!st)
         st = stored_size(e, &e->trial, &without, err);
-    if (!st && without < with + 4u + piece->head.model.classes.n)
+    if (!st && without - without / 64 < with + 4u + piece->head.model.classes.n)
         swap_pieces(piece, &e->trial);
     return st;
 }

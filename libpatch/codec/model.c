@@ -12,6 +12,7 @@
 #include "codec/residual.h"
 #include "codec/scan.h"
 
+#define REST_STEP  4u /* bits of a size told at a time */
 #define HEAD_BYTES 8u /* of a modelled block, about, without a byte for each class */
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -246,31 +247,46 @@ ALWAYS_INLINE unsigned code_length(coding *c, bool dec, unsigned key, unsigned l
     return at - key;
 }
 
+/* The last n bits of a rounded size: said to be all 0, or not and a few more of them, and so on.
+ * False when they are said not to be, and are. */
+ALWAYS_INLINE bool code_rest(coding *c, bool dec, unsigned scale, unsigned n, uint64_t *bits)
+{
+    const uint64_t rest = *bits;
+    fmp_context *p = &c->m->rest[scale];
+    uint64_t told = 1;
+    uint64_t v = 0;
+
+    for (unsigned i = 0; n > 0; i++) {
+        const unsigned k = n < REST_STEP ? n : REST_STEP;
+
+        if (BIT(c, dec, p, (rest & ((1ull << n) - 1)) == 0))
+            break;
+        n -= k;
+        told = raw_bits(c, dec, rest >> n, k);
+        v = v << k | told;
+        p = &c->m->later[i];
+    }
+    *bits = v << n;
+    return told != 0;
+}
+
 /* The bits of a size below its leading one.  False when they are not valid. */
 ALWAYS_INLINE bool code_below(coding *c, bool dec, unsigned scale, unsigned n, uint64_t *size)
 {
     const unsigned kept = c->head->kept && c->head->kept < n ? c->head->kept : n;
-    const uint64_t low = *size;
+    uint64_t rest = *size;
     uint64_t v = 1;
+    bool good = true;
 
-    v = v << 1 | BIT(c, dec, &c->m->lead[scale], low >> (n - 1) & 1);
+    v = v << 1 | BIT(c, dec, &c->m->lead[scale], rest >> (n - 1) & 1);
     if (kept > 1)
-        v = v << (kept - 1) | raw_bits(c, dec, low >> (n - kept), kept - 1);
+        v = v << (kept - 1) | raw_bits(c, dec, rest >> (n - kept), kept - 1);
     if (kept < n) {
-        const unsigned left = n - kept;
-        const uint64_t mask = (1ull << left) - 1;
-
-        v <<= left;
-        if (!BIT(c, dec, &c->m->rest[scale], (low & mask) == 0)) {
-            const uint64_t rest = raw_bits(c, dec, low, left);
-
-            if (rest == 0)
-                return false;
-            v |= rest;
-        }
+        good = code_rest(c, dec, scale, n - kept, &rest);
+        v = v << (n - kept) | rest;
     }
     *size = v;
-    return true;
+    return good;
 }
 
 /* The residual, in zig-zag form, of a base unit.  0: it is not valid. */

@@ -23,6 +23,7 @@ typedef struct fmp_model {
     fmp_context first[256]; /* larger than where sizes are sought first? by key */
     fmp_context up[FMP_SCALES], down[FMP_SCALES];
     fmp_context lead[FMP_SCALES], rest[FMP_SCALES];
+    fmp_context later[16];
 } fmp_model;
 
 /* How many changes a row has: 0 for none, then one number for each two powers of two. */
