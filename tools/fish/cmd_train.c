@@ -339,7 +339,8 @@ static int save(train_work *w)
     const fmp_create_options how = {
         .size = sizeof how,
         .replace = w->args->force,
-        .reversible = true,
+        .reversible = !w->args->profile,
+        .profile = w->args->profile ? FMP_PROFILE_COMPACT : FMP_PROFILE_OPEN,
         .manifest_json = manifest,
         .keys = w->keys,
         .n_keys = w->n_keys,

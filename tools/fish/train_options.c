@@ -199,6 +199,12 @@ const opt_entry train_option_table[] = {
      .max = 24,
      .help = "round each change to so many significant bits in the last part of training: a "
              "smaller patch"},
+    {.name = "profile",
+     .kind = OPT_CHOICE,
+     .offset = offsetof(train_args, profile),
+     .arg = "PROFILE",
+     .words = "open compact",
+     .help = "of the patch: to be read without the base (open), or smaller (compact)"},
     {.name = "value-phase",
      .kind = OPT_REAL,
      .offset = offsetof(train_args, value_phase),

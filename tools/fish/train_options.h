@@ -34,6 +34,7 @@ typedef struct train_args {
     opt_number checkpoint_every, stop_after;
     opt_list sign;
     const char *comment;
+    unsigned profile;
     bool any_key_mode;
     passphrase_args passphrase;
 } train_args;
