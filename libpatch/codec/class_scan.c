@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "codec/bits.h"
-#include "codec/class_scan_x86.h"
+#include "codec/class_scan_fast.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -98,25 +98,32 @@ static const fmp_class_scan plain = {
 
 unsigned fmp_cpu_features(void)
 {
-#ifdef FMP_CLASS_SCAN_X86
+    unsigned features = 0;
+
+#if defined(FMP_CLASS_SCAN_X86)
     __builtin_cpu_init();
-    return (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") ? FMP_CPU_AVX2 : 0u) |
-           (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                    __builtin_cpu_supports("bmi2")
-                ? FMP_CPU_AVX512
-                : 0u);
-#else
-    return 0;
+    if (!__builtin_cpu_supports("bmi2"))
+        return 0;
+    if (__builtin_cpu_supports("avx2"))
+        features |= FMP_CPU_AVX2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
+        features |= FMP_CPU_AVX512;
+#elif defined(FMP_CLASS_SCAN_NEON)
+    features |= FMP_CPU_NEON;
 #endif
+    return features;
 }
 
 const fmp_class_scan *fmp_class_scan_for(unsigned features)
 {
-#ifdef FMP_CLASS_SCAN_X86
+#if defined(FMP_CLASS_SCAN_X86)
     if (features & FMP_CPU_AVX512)
         return &fmp_class_scan_avx512;
     if (features & FMP_CPU_AVX2)
         return &fmp_class_scan_avx2;
+#elif defined(FMP_CLASS_SCAN_NEON)
+    if (features & FMP_CPU_NEON)
+        return &fmp_class_scan_neon;
 #endif
     (void)features;
     return &plain;

@@ -33,7 +33,11 @@ typedef struct fmp_class_scan {
 } fmp_class_scan;
 
 /* What a CPU can do beyond the least that the build asks of it. */
-enum { FMP_CPU_AVX2 = 1 /* and BMI2 */, FMP_CPU_AVX512 = 2 /* F and BW */ };
+enum {
+    FMP_CPU_AVX2 = 1,   /* and BMI2 */
+    FMP_CPU_AVX512 = 2, /* F and BW, and BMI2 */
+    FMP_CPU_NEON = 4
+};
 
 unsigned fmp_cpu_features(void);
 /* The fastest for these; 0 is plain C. */

@@ -1,7 +1,7 @@
 /*
  * class_scan.h for CPUs with AVX2 and BMI2.
  */
-#include "codec/class_scan_x86.h"
+#include "codec/class_scan_fast.h"
 
 #ifdef FMP_CLASS_SCAN_X86
 
@@ -23,10 +23,14 @@ TARGET static inline uint64_t at_least(const uint8_t *p, uint8_t bound)
     return low | (uint64_t)high << 32;
 }
 
-#    define AT_LEAST(p, b) at_least(p, b)
-#    include "codec/class_scan_group.h"
+TARGET static inline uint32_t nth_bit(uint64_t x, uint32_t n)
+{
+    return (uint32_t)_tzcnt_u64(_pdep_u64(1ull << n, x));
+}
 
-static __m256i load(const uint8_t *p) TARGET;
+#    define AT_LEAST(p, b) at_least(p, b)
+#    define NTH_BIT(x, n)  nth_bit(x, n)
+#    include "codec/class_scan_group.h"
 
 TARGET static inline __m256i load(const uint8_t *p)
 {

@@ -1,7 +1,7 @@
 /*
  * class_scan.h for CPUs with AVX-512 F and BW, and BMI2.
  */
-#include "codec/class_scan_x86.h"
+#include "codec/class_scan_fast.h"
 
 #ifdef FMP_CLASS_SCAN_X86
 
@@ -15,7 +15,13 @@ TARGET static inline uint64_t at_least(const uint8_t *p, uint8_t bound)
     return _mm512_cmpge_epu8_mask(_mm512_loadu_si512(p), _mm512_set1_epi8((char)bound));
 }
 
+TARGET static inline uint32_t nth_bit(uint64_t x, uint32_t n)
+{
+    return (uint32_t)_tzcnt_u64(_pdep_u64(1ull << n, x));
+}
+
 #    define AT_LEAST(p, b) at_least(p, b)
+#    define NTH_BIT(x, n)  nth_bit(x, n)
 #    include "codec/class_scan_group.h"
 
 TARGET static void keys16(const uint8_t *data, uint32_t n, bool sm, unsigned shift, uint8_t *keys)

@@ -2,7 +2,8 @@
  * The loops of class_scan.h in groups of 64 units, of which a compare gives a word of bits.  To be
  * included once for each instruction set, with
  *   TARGET           the attribute of every function,
- *   AT_LEAST(p, b)   the bits of the 64 bytes at p that are b or more.
+ *   AT_LEAST(p, b)   the bits of the 64 bytes at p that are b or more,
+ *   NTH_BIT(x, n)    the place of bit number n of those that are set in x, from 0 on.
  */
 
 /* The classes in which something changes, and how far each has come. */
@@ -92,7 +93,7 @@ TARGET static void group_find(const fmp_classes *c, const uint8_t *keys, uint32_
             const uint32_t count = (uint32_t)__builtin_popcountll(bits);
 
             while (l->left < count) {
-                place[l->at] = i + (uint32_t)__builtin_ctzll(_pdep_u64(1ull << l->left, bits));
+                place[l->at] = i + NTH_BIT(bits, l->left);
                 l->left += ++l->at < end[m] ? rank[l->at] - rank[l->at - 1] : UINT32_MAX / 2;
             }
             l->left -= count;
