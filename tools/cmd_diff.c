@@ -353,22 +353,6 @@ static void print_json(const diff_work *w)
 /* ---- verb -------------------------------------------------------------------------------------
  */
 
-static int open_patches(diff_work *w, const diff_args *args, char **operands)
-{
-    fmp_verdict verdict;
-    fmp_error err;
-
-    for (unsigned i = 0; i < 2; i++) {
-        const int status = inputs_open_patch(&w->in[i], operands[i], &args->common);
-
-        if (status)
-            return status;
-        if (fmp_patch_check_trust(w->in[i].patch, &w->trust.rules, &verdict, &err))
-            return report_error_about(&args->common, w->in[i].shown, &err);
-    }
-    return FMP_OK;
-}
-
 static int compare(diff_work *w, const diff_args *args)
 {
     const fmp_diff_options how = {.size = sizeof how,
@@ -384,10 +368,13 @@ static int compare(diff_work *w, const diff_args *args)
 
 static int diff(diff_work *w, const diff_args *args, char **operands)
 {
+    const fmp_patch *patches[2];
+    size_t n;
     int status = trust_open(&w->trust, &args->trust, &args->common);
 
     if (!status)
-        status = open_patches(w, args, operands);
+        status =
+            trust_open_patches(&w->trust, operands, 2, false, &args->common, w->in, patches, &n);
     if (!status)
         status = compare(w, args);
     if (status)

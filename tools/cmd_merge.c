@@ -428,26 +428,9 @@ static void release(merge_work *w)
 
 static int open_patches(merge_work *w, const merge_args *args, char **names, size_t n)
 {
-    fmp_error err;
-
     w->in = text_alloc(n * sizeof *w->in);
     w->patches = text_alloc(n * sizeof *w->patches);
-    for (w->n = 0; w->n < n;) {
-        const size_t i = w->n++;
-        fmp_verdict verdict;
-        char *sentence;
-        const int status = inputs_open_patch(&w->in[i], names[i], &args->common);
-
-        if (status)
-            return status;
-        w->patches[i] = w->in[i].patch;
-        if (fmp_patch_check_trust(w->in[i].patch, &w->trust.rules, &verdict, &err))
-            return report_error_about(&args->common, w->in[i].shown, &err);
-        sentence = trust_sentence(&w->trust, w->in[i].patch, verdict);
-        report_note(&args->common, "%s: %s", w->in[i].shown, sentence);
-        free(sentence);
-    }
-    return FMP_OK;
+    return trust_open_patches(&w->trust, names, n, true, &args->common, w->in, w->patches, &w->n);
 }
 
 /* A recipe may serve other patches, too; whoever means to repeat a merge must know. */

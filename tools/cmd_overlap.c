@@ -89,22 +89,9 @@ static void release(overlap_work *w)
 
 static int open_patches(overlap_work *w, const overlap_args *args, char **names, size_t n)
 {
-    fmp_error err;
-
     w->in = text_alloc(n * sizeof *w->in);
     w->patches = text_alloc(n * sizeof *w->patches);
-    for (w->n = 0; w->n < n;) {
-        const size_t i = w->n++;
-        fmp_verdict verdict;
-        const int status = inputs_open_patch(&w->in[i], names[i], &args->common);
-
-        if (status)
-            return status;
-        w->patches[i] = w->in[i].patch;
-        if (fmp_patch_check_trust(w->in[i].patch, &w->trust.rules, &verdict, &err))
-            return report_error_about(&args->common, w->in[i].shown, &err);
-    }
-    return FMP_OK;
+    return trust_open_patches(&w->trust, names, n, false, &args->common, w->in, w->patches, &w->n);
 }
 
 static int count(overlap_work *w, const overlap_args *args)

@@ -116,19 +116,16 @@ static int make_patch(const recode_work *w, const recode_args *args)
     return FMP_OK;
 }
 
-/* The patch is open by now, but for its trust. */
-static int check_patch(recode_work *w, const recode_args *args)
+static int open_patch(recode_work *w, const recode_args *args, char *name)
 {
-    fmp_verdict verdict;
-    fmp_error err;
-    char *sentence;
+    const fmp_patch *patch;
+    size_t n;
+    const int status =
+        trust_open_patches(&w->trust, &name, 1, true, &args->common, &w->in, &patch, &n);
 
-    if (fmp_patch_check_trust(w->in.patch, &w->trust.rules, &verdict, &err))
-        return report_error_about(&args->common, w->in.shown, &err);
-    sentence = trust_sentence(&w->trust, w->in.patch, verdict);
-    report_note(&args->common, "%s: %s", w->in.shown, sentence);
-    free(sentence);
-    w->before = fmp_patch_summarize(w->in.patch);
+    if (status)
+        return status;
+    w->before = fmp_patch_summarize(patch);
     w->profile = args->profile == 1                         ? FMP_PROFILE_OPEN
                  : args->profile == 2                       ? FMP_PROFILE_COMPACT
                  : w->before.profile == FMP_PROFILE_COMPACT ? FMP_PROFILE_OPEN
@@ -142,9 +139,7 @@ static int recode(const recode_args *args, char **operands)
     int status = trust_open(&w.trust, &args->trust, &args->common);
 
     if (!status)
-        status = inputs_open_patch(&w.in, operands[1], &args->common);
-    if (!status)
-        status = check_patch(&w, args);
+        status = open_patch(&w, args, operands[1]);
     if (!status)
         status = patch_out_open(&w.out, &args->out, &args->common,
                                 args->out.output

@@ -247,3 +247,29 @@ json_t *trust_json(const trust *t, const fmp_patch *patch)
     }
     return list;
 }
+
+int trust_open_patches(const trust *t, char *const *names, size_t n, bool say,
+                       const common_args *common, input_patch *in, const fmp_patch **patches,
+                       size_t *ret_n)
+{
+    fmp_error err;
+
+    for (*ret_n = 0; *ret_n < n;) {
+        const size_t i = (*ret_n)++;
+        fmp_verdict verdict;
+        char *sentence;
+        const int status = inputs_open_patch(&in[i], names[i], common);
+
+        if (status)
+            return status;
+        patches[i] = in[i].patch;
+        if (fmp_patch_check_trust(in[i].patch, &t->rules, &verdict, &err))
+            return report_error_about(common, in[i].shown, &err);
+        if (!say)
+            continue;
+        sentence = trust_sentence(t, in[i].patch, verdict);
+        report_note(common, "%s: %s", in[i].shown, sentence);
+        free(sentence);
+    }
+    return FMP_OK;
+}

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "fmpatch.h"
+#include "inputs.h"
 #include "opts.h"
 
 typedef struct trust_args {
@@ -85,6 +86,14 @@ bool trust_is_revoked(const trust *t, const fmp_public_key *key);
 /* "unsigned", "signed by alice (0123456789ABCDEF)", "signed by 0123456789ABCDEF, signer not
  * trusted"; to free. */
 char *trust_sentence(const trust *t, const fmp_patch *patch, fmp_verdict verdict);
+/*
+ * Opens n patches and asks of each whether it may be used, before any is decoded; `say`: with a
+ * note of who signed it.  Returns an exit status, after a message when it is not 0; *ret_n of `in`
+ * are then to close.
+ */
+int trust_open_patches(const trust *t, char *const *names, size_t n, bool say,
+                       const common_args *common, input_patch *in, const fmp_patch **patches,
+                       size_t *ret_n);
 /* "trusted", "untrusted", "unsigned". */
 const char *trust_word(fmp_verdict verdict);
 /* The signatures of a patch for JSON; `t` may be NULL. */
