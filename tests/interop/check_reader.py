@@ -296,6 +296,8 @@ class Checker:
             for block in frame.blocks:
                 palette = block.apart and block.value_class == 3
                 key = (block.kind, block.positions, block.complement, block.apart + palette)
+                if block.model:
+                    key = ("modelled", bool(block.model.by_row), bool(block.model.kept), bool(block.model.scale))
                 self.seen[key] = self.seen.get(key, 0) + 1
         self.check_changes(patch, units)
         for name, data in files.items():
@@ -437,6 +439,31 @@ def renamed(checker, rng):
     return "a.safetensors", "b.safetensors"
 
 
+def trained(dtype, kind):
+    """Weights that move by steps of one size: all of them, or some rows and columns; maybe rounded."""
+    def make(checker, rng):
+        rows, cols = rng.choice([(100, 64), (37, 300), (1000, 7), (700, 768)])
+        code = {"bf": "f4", "f2": "f2", "f8": "f8", "f4": "f4"}[FLOATS[dtype]]
+        size = rows * cols * (2 if dtype == "C64" else 1)
+        old = (rng.np.standard_normal(size) * 0.02).astype("<" + code)
+        step = rng.np.standard_normal(size) * rng.choice([1e-5, 1e-3])
+        if "rows" in kind:
+            weight = np.outer(rng.np.random(rows) ** 8, rng.np.random(size // rows) ** 4).ravel()
+            step[rng.np.random(size) > weight] = 0
+        unit = f"<u{old.itemsize}"
+        new = (old + step).astype(old.dtype)
+        if "rounded" in kind:
+            delta = new.view(unit).astype("<i8") - old.view(unit).astype("<i8")
+            low = np.maximum(np.floor(np.log2(np.maximum(np.abs(delta), 1))).astype(int) - 2, 0)
+            new = (old.view(unit).astype("<i8") + (delta >> low << low)).astype(unit).view(old.dtype)
+        def data(x):
+            return ((x.view("<u4") >> 16).astype("<u2") if FLOATS[dtype] == "bf" else x).tobytes()
+        for name, x in (("a", old), ("b", new)):
+            write_tensors(rng, checker.path(name + ".safetensors"), {"w": Tensor(dtype, [rows, cols], data(x))})
+        return "a.safetensors", "b.safetensors"
+    return make
+
+
 def signed(checker):
     """Two signatures, one with a comment; and a patch whose signature is wrong by a bit."""
     with tempfile.TemporaryDirectory() as folder:
@@ -488,14 +515,16 @@ def damaged(checker):
 
 def all_cases(checker, count):
     option_sets = [(), ("--reversible",), ("--values=set",), ("--no-check",),
-                   ("--level=19",), ("--sha256", "--reversible"), ("--task=ä", "--date=2026-01-02T03:04:05Z")]
+                   ("--level=9",), ("--sha256", "--reversible"), ("--task=ä", "--date=2026-01-02T03:04:05Z"),
+                   ("--profile=compact",), ("--profile=compact", "--level=8", "--no-check")]
     sizes = [4, 64, 3000, 80000]
     number = 0
     for dtype in DTYPES:
         for kind in CHANGES:
             options = ("--values=set",) if number % 4 == 3 else ()
-            checker.case(f"{dtype} {kind}", one_tensor(dtype, kind, sizes[number * 5 // 3 % 4]),
-                         options)
+            make = one_tensor(dtype, kind, sizes[number * 5 // 3 % 4])
+            checker.case(f"{dtype} {kind}", make, options)
+            checker.case(f"{dtype} {kind} compact", make, ("--profile=compact",))
             number += 1
     for i in range(count):
         options = option_sets[i % len(option_sets)]
@@ -516,6 +545,12 @@ def all_cases(checker, count):
     for percent in (0.1, 1, 40):
         checker.case(f"large {percent}", large_tensor(percent), ("--reversible",))
     checker.case("large set", large_tensor(1), ("--values=set",))
+    checker.case("large compact", large_tensor(1), ("--profile=compact",))
+    for dtype in FLOATS:
+        for kind in ("steps", "rows", "rounded", "rounded rows"):
+            for level in (1, 3, 9):
+                checker.case(f"{dtype} {kind} {level}", trained(dtype, kind),
+                             ("--profile=compact", f"--level={level}"))
 
 
 def main():
@@ -535,7 +570,7 @@ def main():
         all_cases(checker, arguments.count)
         damaged(checker)
     print("blocks by (kind, positions, complement, 1 sign apart or 2 palette):",
-          ", ".join(f"{k}: {v}" for k, v in sorted(checker.seen.items())))
+          ", ".join(f"{k}: {v}" for k, v in sorted(checker.seen.items(), key=str)))
     print("rows:", ", ".join(f"{k}: {v}" for k, v in sorted(checker.states.items())))
     print(f"{checker.passed} passed, {checker.failed} failed")
     return 1 if checker.failed else 0

@@ -17,6 +17,8 @@ import sys
 import numpy as np
 import zstandard
 
+import modelled
+
 try:
     import xxhash
 except ImportError:
@@ -28,6 +30,7 @@ except ImportError:
 
 MIB = 1 << 20
 M64 = (1 << 64) - 1
+M32 = (1 << 32) - 1
 STATES = ["unchanged", "residual", "whole", "added", "removed", "alias", "set"]
 UNCHANGED, RESIDUAL, WHOLE, ADDED, REMOVED, ALIAS, SET = range(7)
 MAX_ROWS = 1000000
@@ -264,7 +267,7 @@ def parse_manifest(data):
         raise Refused("M1", f"manifest: {error}") from error
     need(written == data, "M2", "manifest: not canonical")
     need(isinstance(manifest.get("profile"), str), "M1", "manifest: no profile")
-    need(manifest["profile"] == "open", "M3", f"manifest: profile {manifest['profile']}")
+    need(manifest["profile"] in ("open", "compact"), "M3", f"manifest: profile {manifest['profile']}")
     requires = manifest.get("requires", [])
     need(isinstance(requires, list), "M4", "manifest: requires is not an array")
     need(not requires, "M4", f"manifest: requires {requires[:1]}")
@@ -624,7 +627,8 @@ class Bits:
 class Block:
     """A block's head (section 14), and later its units and values."""
 
-    object = off = n_bytes = n_units = n_set = changed = n_runs = bits_len = 0
+    object = off = n_bytes = n_units = n_set = changed = n_runs = bits_len = coded_len = 0
+    model = None
     units = values = None
     before = after = 0
 
@@ -658,8 +662,15 @@ def parse_head(heads, counts, last):
         block.shift = heads.u8() if block.positions in (3, 4) else 0
         check_head(block)
     block.n_units = block.n_bytes >> block.log2
+    if is_modelled(block):
+        block.model = last.model if short and flag else modelled.Model(heads, block.n_units)
+        need(not short or flag or not block.model.same(last.model), "B10", "the model of the block before")
     parse_counts(block, counts, last, short, flag)
     return block
+
+
+def is_modelled(block):
+    return block.kind == 0 and block.positions == 0
 
 
 def check_head(block):
@@ -667,7 +678,9 @@ def check_head(block):
     changing = block.kind < 2
     need(1 <= block.n_bytes <= MIB and block.n_bytes % unit == 0, "B3", f"{block.n_bytes} bytes")
     need(not changing or block.n_bytes // unit <= MIB // 2, "B3", f"{block.n_bytes} bytes")
-    need(changing == bool(block.positions), "B4", f"positions {block.positions}")
+    need(changing if block.positions else block.kind != 1, "B4", f"positions {block.positions}")
+    need(not is_modelled(block) or not (block.complement or block.apart or block.gap_class or
+                                        block.value_class), "B4", "a modelled block's flags")
     need(changing or not (block.complement or block.sign_magnitude or block.apart), "B4", "flags")
     full = block.positions == 6
     need(not full or block.kind == 0 and not block.complement, "B5", "positions full")
@@ -694,6 +707,11 @@ def parse_counts(block, counts, last, short, flag):
     has_bits = block.kind == 0 or block.kind == 1 and block.positions != 1
     need(not short or not flag or has_bits, "B10", "short form of bit 5 without bits")
     if not has_bits:
+        return
+    if is_modelled(block):
+        block.bits_len = counts.svarint() + (last.bits_len if short else 0)
+        block.coded_len = counts.svarint() + (last.coded_len if short else 0)
+        need(0 <= block.bits_len <= M32 and 0 <= block.coded_len <= M32, "B9", "lengths of a modelled block")
         return
     bits = block.changed if block.apart and block.value_class == 0 else 0
     bits += block.n_set * {3: block.shift, 4: block.shift + 1}.get(block.positions, 0)
@@ -818,6 +836,9 @@ def decode_block(block, share):
     if block.kind == 2:
         block.values = np.frombuffer(share("bytes"), np.uint8)
         return
+    if is_modelled(block):  # waits for the base
+        block.coded = share("coded"), share("bits")
+        return
     if block.kind < 2:
         bits = Bits(share("bits"))
         block.units = decode_positions(block, share, bits)
@@ -834,10 +855,10 @@ def decode_block(block, share):
 def parse_streams(frame, data):
     cursor = Cursor(data, "frame")
     flags, n_blocks, mask = cursor.u8(), cursor.varint(), cursor.varint()
-    need(flags <= 1 and mask & 1 and mask < 1 << 21, "Y2", f"flags {flags}, mask {mask:#x}")
+    need(flags <= 1 and mask & 1 and mask < 1 << 22, "Y2", f"flags {flags}, mask {mask:#x}")
     need(1 <= n_blocks <= 16384, "Y4", f"{n_blocks} blocks")
     lengths = []
-    for s in range(21):
+    for s in range(22):
         if mask >> s & 1:
             raw, stored = cursor.varint(), cursor.varint()
             need(1 <= raw <= 4 * MIB and stored < raw, "Y3", f"stream {s}: {raw}, {stored}")
@@ -854,7 +875,7 @@ def parse_streams(frame, data):
         streams[s] = Cursor(part, f"stream {s}")
     cursor.end()
     need(n_blocks <= len(streams[0].data), "Y4", f"{n_blocks} blocks")
-    for s in range(21):
+    for s in range(22):
         streams.setdefault(s, Cursor(b"", f"stream {s}"))
     return n_blocks, streams
 
@@ -874,7 +895,8 @@ def decode_frame(frame, data):
             n = 2 * block.n_runs if block.positions == 5 else block.n_set
             number, n = {"bits": (1, block.bits_len), "bitmap": (2, (block.n_units + 7) // 8),
                          "bytes": (3, block.n_bytes), "gaps": (4 + block.gap_class, n),
-                         "values": (8 + block.value_class, block.changed)}[what]
+                         "values": (8 + block.value_class, block.changed),
+                         "coded": (21, block.coded_len)}[what]
             return streams[number].take(n)
 
         decode_block(block, share)
@@ -906,6 +928,23 @@ def ordered(x, sign_magnitude, inverse=False):
     return np.where(high, x ^ top, ~x) if inverse else np.where(high, ~x, x | top)
 
 
+def decode_modelled(block, base):
+    """Section 16a, now that the base is there; ascending."""
+    data, bits = block.coded
+    bits = Bits(bits)
+    width = 8 << block.log2
+    try:
+        units, values = modelled.decode(
+            block.model, [int(x) for x in base], width, block.sign_magnitude, block.off >> block.log2,
+            block.n_set, data, lambda n: int(bits.fields(np.array([n]))[0]))
+    except modelled.Invalid as e:
+        raise Refused(e.rule, str(e)) from None
+    bits.end()
+    order = np.argsort(np.array(units, np.int64))
+    block.units = np.array(units, np.int64)[order]
+    block.values = np.array(values, np.uint64)[order].astype(base.dtype)
+
+
 def lay(block, data, back=False):
     """Lays a block over an object; with `back` takes a residual off it again."""
     part = data[block.off:block.off + block.n_bytes]
@@ -916,6 +955,8 @@ def lay(block, data, back=False):
     if block.kind == 3:
         part[:] = block.values
         return
+    if is_modelled(block) and block.values is None:
+        decode_modelled(block, part)
     old = part[block.units]
     new = block.values
     if block.kind == 0:
@@ -966,6 +1007,7 @@ class Patch:
                  f"frame of domain {frame.domain}")
         self.check_covered()
         self.manifest = parse_manifest(bytes(sections[1]))
+        self.profile = self.manifest["profile"]
         self.check_roots()
         self.blocks = None
 
@@ -1124,6 +1166,7 @@ class Patch:
         return blocks
 
     def check_block(self, domain, block):
+        need(self.profile == "compact" or not is_modelled(block), "B11", "a modelled block in an open patch")
         size, end = self.object_len(domain, block.object), block.off + block.n_bytes
         need(end <= size, "Y7", f"block up to {end} of {size} bytes")
         need(block.off // MIB == (end - 1) // MIB, "Y7", "a block crosses 1 MiB")
@@ -1145,6 +1188,8 @@ class Patch:
 
     def ways_back(self):
         """Section 18.2: by row of a base tensor, the row to undo, or None for old content."""
+        if self.profile == "compact" and self.frames:
+            return None
         ways = {}
         for s, row in enumerate(self.rows):
             if row.state in (UNCHANGED, RESIDUAL) and row.base_off == 0:
