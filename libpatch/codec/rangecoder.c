@@ -31,8 +31,18 @@ size_t fmp_rc_finish(fmp_rangecoder *c)
     return c->at;
 }
 
+/* Values of 2^64 - 1 and more lie above the range from the start, and code may have gone round. */
+static bool starts_above(const fmp_rangecoder *c)
+{
+    size_t i = 0;
+
+    while (i < 8 && i < c->len && c->in[i] == 0xff)
+        i++;
+    return i == 8;
+}
+
 bool fmp_rc_at_end(const fmp_rangecoder *c)
 {
     return c->len <= c->at && (c->len == 0 || c->in[c->len - 1] != 0) &&
-           c->code == fmp_rc_last(c) - c->low;
+           c->code == fmp_rc_last(c) - c->low && !starts_above(c);
 }
