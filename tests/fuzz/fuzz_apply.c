@@ -3,7 +3,8 @@
  * base follows, then the patch.  Digests are made right again before the patch is opened, so that a
  * change of any part reaches the code behind them: base digests from the base, roots in the
  * manifest, digests of frames and of sections.  Signatures are taken as they are; no checkpoint is
- * written.  What opens is also inverted, squashed and taken in part: what comes out must open.
+ * written.  What opens is also inverted, squashed and taken in part: what comes out must open.  In
+ * the other profile it must do what it did.
  */
 #include <string.h>
 
@@ -208,6 +209,32 @@ static void combine(const fmp_patch *p)
     }
 }
 
+/* `fits`: the patch makes the target that it names of this base. */
+static void recode(const fmp_store *base, const fmp_patch *p, bool fits)
+{
+    const fmp_apply_options dry = {.size = sizeof dry, .n_threads = 1, .dry_run = true};
+    fmp_create_options o = {.size = sizeof o, .n_threads = 1, .replace = true};
+
+    for (int profile = 0; profile < 2; profile++) {
+        fmp_patch *made;
+        fmp_status st;
+
+        o.profile = profile ? FMP_PROFILE_COMPACT : FMP_PROFILE_OPEN;
+        o.level = profile ? 9 : 1;
+        st = fmp_recode(base, p, fuzz_file_path("made.fmp"), &o, NULL, NULL);
+        if (st && fits)
+            abort();
+        if (st)
+            continue;
+        if (fmp_patch_open(fuzz_file_path("made.fmp"), NULL, &made, NULL))
+            abort();
+        if (fits && fmp_apply(base, (const fmp_patch *const *)&made, 1, fuzz_file_path("out"), &dry,
+                              NULL, NULL))
+            abort();
+        fmp_patch_close(made);
+    }
+}
+
 static void apply(const fmp_store *base, const image *m)
 {
     const fmp_limits limits = {.size = sizeof limits,
@@ -219,11 +246,12 @@ static void apply(const fmp_store *base, const image *m)
     fmp_apply_options o = {.size = sizeof o, .n_threads = 1, .dry_run = true};
     fmp_apply_result result;
     fmp_patch *p;
+    int i;
 
     fuzz_file_write("input.fmp", m->data, m->len);
     if (fmp_patch_open(fuzz_file_path("input.fmp"), &po, &p, NULL))
         return;
-    for (int i = 0; i < 2; i++) {
+    for (i = 0; i < 2; i++) {
         o.layout_base = i;
         if (fmp_apply(base, (const fmp_patch *const *)&p, 1, fuzz_file_path("out"), &o, &result,
                       NULL))
@@ -232,6 +260,7 @@ static void apply(const fmp_store *base, const image *m)
     if (!access(fuzz_file_path("out"), F_OK))
         abort();
     combine(p);
+    recode(base, p, i == 2);
     fmp_patch_close(p);
 }
 

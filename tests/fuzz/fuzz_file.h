@@ -16,13 +16,11 @@ static char fuzz_dir[64];
 
 static inline void fuzz_dir_remove(void)
 {
-    static const char *const names[] = {"input.safetensors",  "x.safetensors",
-                                        "y.safetensors",      "model.safetensors.index.json",
-                                        "input.fmp",          "base.safetensors",
-                                        "target.safetensors", "out.safetensors",
-                                        "input.data",         "labels.data",
-                                        "vocab.txt",          "policy.json",
-                                        "record.json",        "record.json.lock"};
+    static const char *const names[] = {
+        "input.safetensors", "x.safetensors", "y.safetensors",    "model.safetensors.index.json",
+        "input.fmp",         "made.fmp",      "base.safetensors", "target.safetensors",
+        "out.safetensors",   "input.data",    "labels.data",      "vocab.txt",
+        "policy.json",       "record.json",   "record.json.lock"};
     char path[160];
 
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
