@@ -41,8 +41,11 @@ static fmp_status no_memory(fmp_error *err)
  */
 
 /* A block that stays as it is. */
-static void copy_block(const fmp_streams *s, const fmp_block *b, fmp_piece *piece)
+static fmp_status copy_block(const fmp_streams *s, const fmp_block *b, fmp_piece *piece,
+                             fmp_error *err)
 {
+    bool bad = false;
+
     for (unsigned k = 0; k < FMP_STREAM_COUNT; k++) {
         const size_t share =
             k == FMP_STREAM_HEADS || k == FMP_STREAM_COUNTS ? 0 : fmp_block_share(b, k);
@@ -50,10 +53,12 @@ static void copy_block(const fmp_streams *s, const fmp_block *b, fmp_piece *piec
         fmp_buf_clear(&piece->stream[k]);
         if (share)
             fmp_buf_put(&piece->stream[k], s->data[k] + b->at[k], share);
+        bad |= piece->stream[k].bad;
     }
     piece->head = *b;
-    piece->cost = 8ull * b->n_bytes; /* at most, as it is not compressed yet */
+    piece->cost = 0; /* its frame had room for it */
     piece->n_changed = fmp_block_values(b);
+    return bad ? no_memory(err) : FMP_OK;
 }
 
 /* Sums of a block of new bits need the base as well as residuals do. */
@@ -78,10 +83,9 @@ static fmp_status recode_block(recoding *c, recode_slot *s, const fmp_block *b, 
     if (st)
         return st;
     if (b->kind == FMP_BLOCK_SET) {
-        copy_block(&s->dec.frame.streams, b, piece);
         piece->sum_before = sums[0];
         piece->sum_after = sums[1];
-        return FMP_OK;
+        return copy_block(&s->dec.frame.streams, b, piece, err);
     }
     if (d && d->width == b->bits)
         p = fmp_params_of(d, info.rank, info.shape);
@@ -143,7 +147,7 @@ static fmp_status recode_frame(recoding *c, recode_slot *s, fmp_error *err)
         fmp_piece *piece = &s->enc.piece[0];
 
         if (b->kind >= FMP_BLOCK_WHOLE) {
-            copy_block(&f->streams, b, piece);
+            st = copy_block(&f->streams, b, piece, err);
         } else {
             st = recode_block(c, s, b, err);
             if (!st && b->kind == FMP_BLOCK_RESIDUAL && !s->enc.n_pieces)

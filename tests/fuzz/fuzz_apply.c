@@ -209,8 +209,8 @@ static void combine(const fmp_patch *p)
     }
 }
 
-/* `fits`: the patch makes the target that it names of this base. */
-static void recode(const fmp_store *base, const fmp_patch *p, bool fits)
+/* `fits`: the patch makes the target that it names of this base, and its other frames are right. */
+static void recode(const fmp_store *base, fmp_patch *p, bool fits)
 {
     const fmp_apply_options dry = {.size = sizeof dry, .n_threads = 1, .dry_run = true};
     fmp_create_options o = {.size = sizeof o, .n_threads = 1, .replace = true};
@@ -260,7 +260,7 @@ static void apply(const fmp_store *base, const image *m)
     if (!access(fuzz_file_path("out"), F_OK))
         abort();
     combine(p);
-    recode(base, p, i == 2);
+    recode(base, p, i == 2 && !fmp_verify(p, base, 1, (fmp_progress){NULL, NULL}, NULL));
     fmp_patch_close(p);
 }
 
