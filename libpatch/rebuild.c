@@ -236,6 +236,30 @@ static void choose_primaries(fmp_rebuild *r, uint32_t first, uint32_t n)
     }
 }
 
+/* A block that is coded given the base makes no sense of another one: whether that is why.  The
+ * slot's leaf is lost. */
+static fmp_status blame(const fmp_rebuild *r, fmp_rebuild_slot *s, uint32_t in_row, fmp_status st,
+                        fmp_error *err)
+{
+    const uint64_t n_bytes = in_info(r, in_row).n_bytes;
+    fmp_merkle m;
+    fmp_digest d;
+
+    fmp_merkle_init(&m);
+    for (uint64_t off = 0; off < n_bytes; off += FMP_LEAF_LEN) {
+        const uint64_t n = n_bytes - off < FMP_LEAF_LEN ? n_bytes - off : FMP_LEAF_LEN;
+
+        if (fmp_store_read(r->in, r->in_of[in_row], off, s->buf, n, NULL))
+            return st;
+        d = fmp_leaf_digest(off / FMP_LEAF_LEN, s->buf, n);
+        fmp_merkle_push(&m, &d);
+    }
+    d = fmp_merkle_final(&m, n_bytes);
+    return fmp_digest_equal(digest_of(r, in_row, r->backward), &d)
+               ? st
+               : check_input(r, in_row, &d, err);
+}
+
 /* Bytes [off, off + len) of result number `i` into `buf`; leaf digests into the slot. */
 static fmp_status make_leaf(fmp_rebuild *r, fmp_rebuild_slot *s, uint32_t i, uint64_t off,
                             uint32_t len, uint8_t *buf, fmp_error *err)
@@ -257,6 +281,8 @@ static fmp_status make_leaf(fmp_rebuild *r, fmp_rebuild_slot *s, uint32_t i, uin
     if (o.object != FMP_NONE)
         st = fmp_decoder_apply(&s->dec, r->p, o.domain, o.object, off, len, buf, o.direction,
                                &touched, err);
+    if (st == FMP_ECORRUPT && r->p->summary.profile == FMP_PROFILE_COMPACT && o.in_row != FMP_NONE)
+        return blame(r, s, o.in_row, st, err);
     if (st)
         return st;
     s->result =

@@ -378,6 +378,37 @@ static void test_other_base(void **state)
     }
 }
 
+/* The base is what is wrong then, not the patch, whatever its blocks make of it. */
+static void test_apply_to_another_base(void **state)
+{
+    size_t len;
+    uint8_t *file = read_all(at("base"), &len);
+    const fmp_patch *one = compact;
+    fmp_error err;
+
+    (void)state;
+    n_entries++;
+    for (unsigned k = 0; k < 60; k++) {
+        const fmp_apply_options o = {
+            .size = sizeof o, .n_threads = 1 + k % 2, .dry_run = k % 3 == 0};
+        const size_t i = len - 20000 - roll(120000);
+        const uint8_t bit = (uint8_t)(1u << roll(8));
+        fmp_store *b;
+
+        file[i] ^= bit;
+        put_file("base2", file, len);
+        file[i] ^= bit;
+        b = open_store(at("base2"));
+        check_refused(fmp_apply(b, &one, 1, at("out"), &o, NULL, &err), FMP_EBASE, &err, "\"a\"");
+        check_refused(fmp_verify(compact, b, 1, (fmp_progress){NULL, NULL}, &err), FMP_EBASE, &err,
+                      "\"a\"");
+        fmp_store_close(b);
+    }
+    remove_tree("base2");
+    n_entries--;
+    free(file);
+}
+
 static void test_options(void **state)
 {
     static const char *const rename_one[] = {"a=b"};
@@ -666,17 +697,94 @@ static void test_measure(void **state)
     assert_int_equal(d.n_opaque, 0);
 }
 
+/* A limit on steps cannot be judged without the base; that is a finding, not a pass. */
+static void test_policy(void **state)
+{
+    fmp_policy *policy = NULL;
+    const fmp_policy_options o = {.size = sizeof o, .n_threads = 1};
+    fmp_error err;
+
+    (void)state;
+    put_text("policy.json", "{\"fmpatch_policy\":1,\"limits\":[{\"tensors\":\"a\","
+                            "\"max_residual\":1000}]}");
+    assert_status(fmp_policy_open(at("policy.json"), &policy, &err), FMP_OK, &err);
+    for (unsigned k = 0; k < 4; k++) {
+        fmp_policy_results *r = NULL;
+        const bool blind = k == 0;
+
+        assert_status(
+            fmp_policy_check(policy, k < 2 ? compact : opened, k % 2 ? base : NULL, &o, &r, &err),
+            FMP_OK, &err);
+        assert_int_equal(fmp_policy_results_verdict(r), blind ? FMP_EPOLICY : FMP_OK);
+        fmp_policy_results_free(r);
+    }
+    fmp_policy_close(policy);
+    remove_tree("policy.json");
+}
+
+/* ---- buffers ----------------------------------------------------------------------------------
+ */
+
+static void check_buffers(const char *dtype, unsigned width, size_t n, int level)
+{
+    const fmp_create_options o = {.size = sizeof o, .profile = FMP_PROFILE_COMPACT, .level = level};
+    tensor b = {.len = n, .data = malloc(n)}, t = b;
+    fmp_blob blob = {0}, plain = {0};
+    uint8_t *data = malloc(n);
+    fmp_error err;
+
+    t.data = malloc(n);
+    assert_true(b.data && t.data && data);
+    for (size_t i = 0; i < n; i++)
+        b.data[i] = (uint8_t)(rng() >> 13);
+    like_weights(&b, width);
+    memcpy(t.data, b.data, n);
+    tune(&t, width, 300, 4);
+    assert_status(fmp_encode_tensor(dtype, b.data, t.data, n, &o, &blob, &err), FMP_OK, &err);
+    assert_status(fmp_encode_tensor(dtype, b.data, t.data, n, NULL, &plain, &err), FMP_OK, &err);
+    assert_true(blob.len <= plain.len);
+    assert_int_equal(blob.n_changed, plain.n_changed);
+    memcpy(data, b.data, n);
+    assert_status(fmp_decode_tensor(dtype, blob.data, blob.len, data, n, &err), FMP_OK, &err);
+    assert_memory_equal(data, t.data, n);
+    for (unsigned k = 0; k < 20; k++) { /* another base; nothing of it is taken for the target */
+        fmp_status st;
+
+        memcpy(data, b.data, n);
+        data[roll((unsigned)n)] ^= 0x40;
+        st = fmp_decode_tensor(dtype, blob.data, blob.len, data, n, &err);
+        assert_true(st != FMP_OK || memcmp(data, t.data, n) != 0);
+        assert_true(st == FMP_OK || st == FMP_EBASE || st == FMP_ECORRUPT);
+    }
+    fmp_blob_release(&blob);
+    fmp_blob_release(&plain);
+    free(b.data);
+    free(t.data);
+    free(data);
+}
+
+static void test_buffers(void **state)
+{
+    (void)state;
+    check_buffers("BF16", 2, 400000, 1);
+    check_buffers("BF16", 2, 3000000, 3);
+    check_buffers("F32", 4, 600000, 9);
+    check_buffers("F8_E4M3", 1, 2500000, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest random[] = {
         cmocka_unit_test_setup_teardown(test_random_models, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_large, make_dir, drop_dir)};
     const struct CMUnitTest refusals[] = {
-        cmocka_unit_test(test_other_base),       cmocka_unit_test(test_options),
-        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_output),
-        cmocka_unit_test(test_cancel),           cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_allocation_sweep), cmocka_unit_test(test_needs_open),
-        cmocka_unit_test(test_apply_tensor),     cmocka_unit_test(test_measure),
+        cmocka_unit_test(test_other_base), cmocka_unit_test(test_apply_to_another_base),
+        cmocka_unit_test(test_options),    cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_output),     cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_broken),     cmocka_unit_test(test_allocation_sweep),
+        cmocka_unit_test(test_needs_open), cmocka_unit_test(test_apply_tensor),
+        cmocka_unit_test(test_measure),    cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_buffers),
     };
     const int failed = cmocka_run_group_tests(random, NULL, NULL);
 
