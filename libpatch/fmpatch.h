@@ -1155,8 +1155,8 @@ typedef struct fmp_mask_writer fmp_mask_writer;
  *   path      copied.
  *   options   as fmp_create()'s; NULL: all defaults.  manifest_json may leave "kind" out or say
  *             "mask", and is copied; what else the struct points to stays the caller's and must
- *             live until the writer is finished or aborted.  renames and set_values make no sense
- *             here: FMP_EUSAGE.  width, reversible and sha256 change nothing.
+ *             live until the writer is finished or aborted.  renames, set_values and a profile make
+ *             no sense here: FMP_EUSAGE.  width, reversible and sha256 change nothing.
  *   ret       end with fmp_mask_writer_finish() or fmp_mask_writer_abort().  One thread at a time.
  *
  * Returns FMP_OK, FMP_EUSAGE, FMP_ENOMEM.  Since 0.1.

@@ -80,6 +80,9 @@ static fmp_status check_options(const fmp_create_options *o, fmp_error *err)
     if (o->set_values)
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
                         "a mask is made of residuals: new bits (set) are not for it");
+    if (o->profile != FMP_PROFILE_OPEN)
+        return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET,
+                        "a mask is read without its base: profile compact is not for it");
     return FMP_OK;
 }
 

@@ -722,6 +722,52 @@ static void test_policy(void **state)
     remove_tree("policy.json");
 }
 
+/* Whoever else writes patches says in the manifest what stands in the frames, or refuses. */
+static void test_other_writers(void **state)
+{
+    const fmp_create_options o = {
+        .size = sizeof o, .n_threads = 1, .profile = FMP_PROFILE_COMPACT, .level = 9};
+    const fmp_merge_options m = {.size = sizeof m, .added = 1};
+    const fmp_patch *one = opened;
+    static const uint64_t idx[] = {3, 500, 501, 7777};
+    uint16_t bits[4] = {1, 2, 3, 4};
+    fmp_mask_writer *mask = NULL;
+    fmp_writer *w = NULL;
+    fmp_store *made;
+    fmp_patch *p;
+    fmp_error err;
+
+    (void)state;
+    check_refused(fmp_invert(opened, at("out"), &o, NULL, &err), FMP_EUSAGE, &err, "recode");
+    check_refused(fmp_squash(&one, 1, at("out"), &o, NULL, &err), FMP_EUSAGE, &err, "recode");
+    check_refused(fmp_subset(opened, NULL, at("out"), &o, NULL, &err), FMP_EUSAGE, &err, "recode");
+    assert_status(fmp_merge(base, &one, 1, at("out"), &m, &o, NULL, &err), FMP_OK, &err);
+    p = open_patch(at("out"));
+    assert_int_equal(fmp_patch_summarize(p).profile, FMP_PROFILE_COMPACT);
+    assert_true(count_modelled(p) > 0);
+    assert_status(fmp_verify(p, base, 1, (fmp_progress){NULL, NULL}, &err), FMP_OK, &err);
+    fmp_patch_close(p);
+    remove_tree("out");
+    assert_status(fmp_writer_new(base, at("out"), &o, &w, &err), FMP_OK, &err);
+    assert_status(fmp_writer_set(w, "a", idx, bits, 4, &err), FMP_OK, &err);
+    assert_status(fmp_writer_finish(w, NULL, &err), FMP_OK, &err);
+    p = open_patch(at("out"));
+    assert_int_equal(fmp_patch_summarize(p).profile, FMP_PROFILE_COMPACT);
+    assert_status(fmp_verify(p, base, 1, (fmp_progress){NULL, NULL}, &err), FMP_OK, &err);
+    one = p;
+    assert_status(fmp_apply(base, &one, 1, at("made"), NULL, NULL, &err), FMP_OK, &err);
+    made = open_store(at("made"));
+    assert_status(fmp_store_read(made, fmp_store_find(made, "a", 1), 2 * 7777, bits, 2, &err),
+                  FMP_OK, &err);
+    assert_int_equal(bits[0], 4);
+    fmp_store_close(made);
+    fmp_patch_close(p);
+    remove_tree("made");
+    remove_tree("out");
+    check_refused(fmp_mask_writer_new(at("out"), &o, &mask, &err), FMP_EUSAGE, &err, "compact");
+    assert_null(mask);
+}
+
 /* ---- buffers ----------------------------------------------------------------------------------
  */
 
@@ -778,13 +824,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_random_models, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(test_large, make_dir, drop_dir)};
     const struct CMUnitTest refusals[] = {
-        cmocka_unit_test(test_other_base), cmocka_unit_test(test_apply_to_another_base),
-        cmocka_unit_test(test_options),    cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_output),     cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_broken),     cmocka_unit_test(test_allocation_sweep),
-        cmocka_unit_test(test_needs_open), cmocka_unit_test(test_apply_tensor),
-        cmocka_unit_test(test_measure),    cmocka_unit_test(test_policy),
-        cmocka_unit_test(test_buffers),
+        cmocka_unit_test(test_other_base),    cmocka_unit_test(test_apply_to_another_base),
+        cmocka_unit_test(test_options),       cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_output),        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_broken),        cmocka_unit_test(test_allocation_sweep),
+        cmocka_unit_test(test_needs_open),    cmocka_unit_test(test_apply_tensor),
+        cmocka_unit_test(test_measure),       cmocka_unit_test(test_policy),
+        cmocka_unit_test(test_other_writers), cmocka_unit_test(test_buffers),
     };
     const int failed = cmocka_run_group_tests(random, NULL, NULL);
 
