@@ -16,6 +16,7 @@ K_RESIDUAL, K_SET, K_WHOLE, K_PLANES = range(4)
 IN_BASE, IN_TARGET, TWO, MAPPED, OWN = 8, 16, 32, 64, 128
 MAGIC = bytes.fromhex("89464d500d0a1a0a")
 S_HEADS, S_BITS, S_BITMAP, S_BYTES, S_GAPS, S_VALUES, S_PLANES, S_COUNTS = 0, 1, 2, 3, 4, 8, 12, 20
+S_DECISIONS = 21
 
 
 def varint(v):
@@ -256,6 +257,83 @@ class Block:
         if self.has_bits() and not (self.short and as_expected):
             counts += svarint(bits_len - self.expected_bits())
         return heads, counts
+
+
+class Decisions:
+    """Writes decisions (16a), each in a context of its own name."""
+
+    EVEN = ("more", "place", "sign", "lead")
+
+    def __init__(self):
+        self.low, self.range, self.out, self.contexts = 0, (1 << 64) - 1, 0, {}
+        self.n = 0  # bytes in `out`, a number in which a carry goes where it must
+
+    def put(self, bit, *name):
+        p, n = self.contexts.get(name, (1 << 21, 6 if name[0] in self.EVEN else 0))
+        bound = (self.range >> 16) * (p >> 6 | 1)
+        w = (1 << 17) // (2 * n + 3)
+        if bit:
+            self.range = bound
+            p += ((1 << 22) - 1 - p) * w >> 16
+        else:
+            self.low, self.range = self.low + bound, self.range - bound
+            p -= p * w >> 16
+        self.contexts[name] = (p, min(n + 1, 127))
+        if self.range < 1 << 32:
+            self.spill(4)
+            self.range <<= 32
+
+    def spill(self, n):
+        """The highest n of the 8 bytes of low."""
+        self.out = (self.out << 8 * n) + (self.low >> 64 - 8 * n)
+        self.low = self.low << 8 * n & (1 << 64) - 1
+        self.n += n
+
+    def bytes(self):
+        v = self.low + self.range - 1
+        b = next(b for b in range(64, -1, -8) if v % (1 << b) < self.range)
+        self.low = v - v % (1 << b)
+        self.spill(8)
+        return self.out.to_bytes(self.n, "big").rstrip(b"\0")
+
+
+class Modelled(Block):
+    """A modelled block (16a): its model's bytes, its decisions as (bit, context), and raw bits."""
+
+    def __init__(self, model, decisions, raw=(), n_set=2, n_bytes=64, **options):
+        super().__init__(pos=NONE, **options)
+        self.model, self.n_set, self.changed, self.n_bytes = model, n_set, n_set, n_bytes
+        self.same_model = False
+        coded, bits = Decisions(), Bits()
+        for bit, *name in decisions:
+            coded.put(bit, *name)
+        for value, n in raw:
+            bits.put(value, n)
+        self.shares = {S_DECISIONS: coded.bytes(), S_BITS: bits.bytes()}
+
+    def head(self, before):
+        moved = before is None or self.obj != before.obj
+        gap = self.off - (0 if moved else before.off + before.n_bytes)
+        if self.short:
+            heads = bytes([7 << 2 | self.same_model << 5 | moved << 6 | (gap != 0) << 7])
+        else:
+            heads = bytes([self.complement << 5 | moved << 6 | (gap != 0) << 7,
+                           self.log2 | self.sm << 2 | self.gap_class << 3 | self.value_class << 5
+                           | self.apart << 7])
+        if moved:
+            heads += varint(self.obj - (before.obj if before else 0))
+        if gap:
+            heads += varint(gap)
+        if not self.short:
+            heads += varint(self.n_bytes)
+        if not (self.short and self.same_model):
+            heads += self.model
+        old = [0, 0, 0]
+        if self.short:
+            old = [before.n_set, *(len(before.shares[s]) for s in (S_BITS, S_DECISIONS))]
+        new = [self.n_set, *(len(self.shares[s]) for s in (S_BITS, S_DECISIONS))]
+        counts = svarint(new[0] - old[0]) if self.short else varint(new[0])
+        return heads, counts + svarint(new[1] - old[1]) + svarint(new[2] - old[2])
 
 
 class Frame:
