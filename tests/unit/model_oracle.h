@@ -26,7 +26,7 @@ typedef struct oracle {
     uint8_t *raw;
     uint64_t n_raw; /* bits */
     fmp_context more[32], place[3], level[12][11], unit[12][10], sign[2], first[256], up[320],
-        down[320], lead[320], rest[320];
+        down[320], lead[320], rest[320], later[16];
 } oracle;
 
 static inline uint64_t oracle_unit(const oracle *o, const uint8_t *data, uint32_t i)
@@ -166,6 +166,21 @@ static inline uint64_t oracle_place(const oracle *o, uint64_t x)
     return !o->sm ? x : x & top ? ~x & all : x | top;
 }
 
+/* n bits that are 0 from some place on, in steps of 4. */
+static inline void oracle_rest(oracle *o, fmp_context *first, uint64_t rest, unsigned n)
+{
+    for (unsigned i = 0; n > 0; i++) {
+        const unsigned now = n < 4 ? n : 4;
+
+        oracle_decide(o, i ? &o->later[i - 1] : first, rest == 0);
+        if (rest == 0)
+            return;
+        oracle_raw(o, rest >> (n - now), now);
+        n -= now;
+        rest &= (1ull << n) - 1;
+    }
+}
+
 static inline void oracle_value(oracle *o, uint32_t i)
 {
     const uint64_t x = oracle_unit(o, o->base, i);
@@ -209,10 +224,15 @@ static inline void oracle_value(oracle *o, uint32_t i)
         const uint64_t rest = size & ((1ull << (m - kept)) - 1);
 
         oracle_raw(o, size >> (m - kept), kept - 1);
-        oracle_decide(o, &o->rest[scale], rest == 0);
-        if (rest)
-            oracle_raw(o, rest, m - kept);
+        oracle_rest(o, &o->rest[scale], rest, m - kept);
     }
+}
+
+/* As if 6 decisions had been seen, half of them 1. */
+static inline void oracle_experience(fmp_context *p, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        p[i] = 1u << 21 << 10 | 6;
 }
 
 static inline void oracle_new_contexts(oracle *o)
@@ -227,6 +247,11 @@ static inline void oracle_new_contexts(oracle *o)
     fmp_context_init(o->down, 320);
     fmp_context_init(o->lead, 320);
     fmp_context_init(o->rest, 320);
+    fmp_context_init(o->later, 16);
+    oracle_experience(o->more, 32);
+    oracle_experience(o->place, 3);
+    oracle_experience(o->sign, 2);
+    oracle_experience(o->lead, 320);
 }
 
 /* The decisions and raw bits of base to target, n_units of `bits`; release with free(). */
