@@ -14,7 +14,7 @@ static fmp_status no_memory(fmp_error *err)
     return fmp_fail(err, FMP_ENOMEM, FMP_NO_OFFSET, "creating a patch: out of memory");
 }
 
-static void creation_release(fmp_creation *c)
+void fmp_creation_release(fmp_creation *c)
 {
     for (unsigned i = 0; i < FMP_POOL_MAX_THREADS; i++) {
         fmp_create_slot *s = &c->slot[i];
@@ -81,7 +81,7 @@ static uint64_t total_bytes(const fmp_store *s)
     return sum;
 }
 
-static fmp_status prepare(fmp_creation *c, fmp_error *err)
+fmp_status fmp_creation_prepare(fmp_creation *c, fmp_error *err)
 {
     const bool raw =
         strcmp(c->base->driver->name, "raw") == 0 && strcmp(c->target->driver->name, "raw") == 0;
@@ -199,10 +199,10 @@ fmp_status fmp_create_of(const fmp_store *base, const fmp_store *target, const c
     if (c->o.replace && (fmp_store_is_made_of(base, path) || fmp_store_is_made_of(target, path)))
         st = fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "%s: is an input, and stays as it is", path);
     else
-        st = prepare(c, err);
+        st = fmp_creation_prepare(c, err);
     if (!st)
         st = write_patch(c, path, err);
-    creation_release(c);
+    fmp_creation_release(c);
     fmp_free(c);
     if (st || !ret)
         return st;

@@ -42,6 +42,10 @@ typedef struct fmp_creation {
     uint64_t total;
 } fmp_creation;
 
+/* With base, target, options and n_threads set: everything up to the first pass. */
+fmp_status fmp_creation_prepare(fmp_creation *c, fmp_error *err);
+void fmp_creation_release(fmp_creation *c); /* takes one that is all zero, or half prepared */
+
 /* The coding unit of a tensor. */
 fmp_block_params fmp_creation_params(const fmp_creation *c, const fmp_store *s, uint32_t tensor);
 

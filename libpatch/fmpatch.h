@@ -435,6 +435,39 @@ FMP_API FMP_NODISCARD fmp_status fmp_create(const fmp_store *base, const fmp_sto
                                             const char *path, const fmp_create_options *options,
                                             fmp_create_result *ret, fmp_error *err);
 
+/* What a patch would be in one profile. */
+typedef struct fmp_forecast_profile {
+    double n_bytes;                       /* of the file, unsigned */
+    double n_bytes_error;                 /* standard error, relative; 0: all was looked at */
+    double create_seconds, apply_seconds; /* of the work, not of the disk */
+} fmp_forecast_profile;
+
+typedef struct fmp_forecast_result {
+    size_t size;                     /* set by the library */
+    uint64_t n_elements;             /* of the target */
+    uint64_t n_bytes;                /* of the target's tensors */
+    uint64_t n_seen;                 /* of these, looked at */
+    double n_changed;                /* elements */
+    double n_changed_error;          /* standard error, relative */
+    fmp_forecast_profile profile[2]; /* by fmp_profile */
+} fmp_forecast_result;
+
+/*
+ * fmp_forecast() tells what fmp_create() would make of a pair, in each profile, from a sample:
+ * pieces of 1 MiB, evenly spread over the target, each coded as fmp_create() would.  Writes
+ * nothing.
+ *
+ *   options   as fmp_create()'s; profile makes no difference.  Old content of `reversible` is left
+ * out. seconds   that it may take, about; some 32 pieces are looked at whatever it says. ret times
+ * are for the options' threads and for files in memory, at this run's speed.
+ *
+ * Codes as fmp_create().  Which pieces are looked at is fixed, how many depends on the time; with
+ * all of them the result does not.  One thread, some 30 MiB and 256 bytes a tensor.  Since 0.1.
+ */
+FMP_API FMP_NODISCARD fmp_status fmp_forecast(const fmp_store *base, const fmp_store *target,
+                                              const fmp_create_options *options, double seconds,
+                                              fmp_forecast_result *ret, fmp_error *err);
+
 /* ---- apply, revert, verify --------------------------------------------------------------------
  */
 

@@ -22,7 +22,7 @@ typedef struct create_args {
     common_args common;
     patch_args out;
     opt_list renames;
-    bool reversible, raw, sha256, no_check, lenient;
+    bool reversible, raw, sha256, no_check, lenient, dry_run;
     unsigned width, values, profile;
 } create_args;
 
@@ -67,6 +67,11 @@ static const opt_entry options[] = {
      .kind = OPT_FLAG,
      .offset = offsetof(create_args, no_check),
      .help = "leave out the sums of touched elements"},
+    {.name = "dry-run",
+     .letter = 'n',
+     .kind = OPT_FLAG,
+     .offset = offsetof(create_args, dry_run),
+     .help = "write nothing; look at a sample for a second and say what the patch would be"},
     {.name = "sha256",
      .kind = OPT_FLAG,
      .offset = offsetof(create_args, sha256),
@@ -164,15 +169,10 @@ static int open_stores(create_work *w, const create_args *args, char **operands)
     return FMP_OK;
 }
 
-static int make_patch(create_work *w, const create_args *args)
+static fmp_create_options options_of(const create_work *w, const create_args *args)
 {
     static const unsigned widths[] = {0, 8, 16, 32, 64};
-    const uint64_t target_bytes = inputs_store_bytes(w->target);
     fmp_create_options how = patch_out_options(&w->out);
-    fmp_create_result result;
-    fmp_error err;
-    fmp_status st;
-    int status;
 
     how.width = widths[args->width];
     how.reversible = args->reversible;
@@ -182,6 +182,18 @@ static int make_patch(create_work *w, const create_args *args)
     how.profile = args->profile ? FMP_PROFILE_COMPACT : FMP_PROFILE_OPEN;
     how.renames = args->renames.items;
     how.n_renames = args->renames.n;
+    return how;
+}
+
+static int make_patch(create_work *w, const create_args *args)
+{
+    const uint64_t target_bytes = inputs_store_bytes(w->target);
+    fmp_create_options how = options_of(w, args);
+    fmp_create_result result;
+    fmp_error err;
+    fmp_status st;
+    int status;
+
     how.progress = progress_start(&args->common, "create");
     st = fmp_create(w->base, w->target, w->out.path, &how, &result, &err);
     progress_end();
@@ -197,6 +209,81 @@ static int make_patch(create_work *w, const create_args *args)
     return FMP_OK;
 }
 
+/* ---- a forecast -------------------------------------------------------------------------------
+ */
+
+#define FORECAST_SECONDS 1.0
+
+static void print_profile(const char *name, const fmp_forecast_profile *p)
+{
+    char bytes[TEXT_NUMBER_LEN];
+
+    text_group((uint64_t)(p->n_bytes + 0.5), bytes);
+    printf("%-8s %s bytes", name, bytes);
+    if (p->n_bytes_error > 0)
+        printf(" (give or take %.1f%%)", 200 * p->n_bytes_error);
+    printf(", create %.2f s, apply %.2f s\n", p->create_seconds, p->apply_seconds);
+}
+
+static void print_forecast(const fmp_forecast_result *r)
+{
+    char changed[TEXT_NUMBER_LEN], all[TEXT_NUMBER_LEN], percent[TEXT_NUMBER_LEN];
+
+    text_group((uint64_t)(r->n_changed + 0.5), changed);
+    text_group(r->n_elements, all);
+    text_percent((uint64_t)(r->n_changed + 0.5), r->n_elements, percent);
+    printf("%s of %s weights change (%s", changed, all, percent);
+    if (r->n_changed_error > 0)
+        printf(", give or take %.1f%% of them", 200 * r->n_changed_error);
+    puts(")");
+    print_profile("open", &r->profile[FMP_PROFILE_OPEN]);
+    print_profile("compact", &r->profile[FMP_PROFILE_COMPACT]);
+}
+
+static json_t *profile_json(const fmp_forecast_profile *p)
+{
+    json_t *o = json_object();
+
+    report_json_set(o, "bytes", report_json_number((uint64_t)(p->n_bytes + 0.5)));
+    report_json_set(o, "bytes_error", json_real(p->n_bytes_error));
+    report_json_set(o, "create_seconds", json_real(p->create_seconds));
+    report_json_set(o, "apply_seconds", json_real(p->apply_seconds));
+    return o;
+}
+
+static void print_forecast_json(const fmp_forecast_result *r)
+{
+    report_json j;
+
+    report_json_begin(&j, "forecast");
+    report_json_member(&j, "elements", report_json_number(r->n_elements));
+    report_json_member(&j, "changed", report_json_number((uint64_t)(r->n_changed + 0.5)));
+    report_json_member(&j, "changed_error", json_real(r->n_changed_error));
+    report_json_member(&j, "target_bytes", report_json_number(r->n_bytes));
+    report_json_member(&j, "seen_bytes", report_json_number(r->n_seen));
+    report_json_member(&j, "open", profile_json(&r->profile[FMP_PROFILE_OPEN]));
+    report_json_member(&j, "compact", profile_json(&r->profile[FMP_PROFILE_COMPACT]));
+    report_json_end(&j);
+}
+
+static int forecast(const create_work *w, const create_args *args)
+{
+    const fmp_create_options how = options_of(w, args);
+    fmp_forecast_result r;
+    fmp_error err;
+
+    if (fmp_forecast(w->base, w->target, &how, FORECAST_SECONDS, &r, &err))
+        return report_error(&args->common, &err);
+    if (r.n_seen < r.n_bytes)
+        report_note(&args->common, "looked at %.1f%% of the target",
+                    100 * (double)r.n_seen / (double)r.n_bytes);
+    if (args->common.json)
+        print_forecast_json(&r);
+    else
+        print_forecast(&r);
+    return FMP_OK;
+}
+
 static int create(const create_args *args, char **operands)
 {
     create_work w = {0};
@@ -208,9 +295,9 @@ static int create(const create_args *args, char **operands)
                                 operands, 2);
     if (!status)
         status = open_stores(&w, args, operands);
-    if (!status)
-        status = patch_out_load_keys(&w.out);
-    if (!status)
+    if (!status && args->dry_run)
+        status = forecast(&w, args);
+    else if (!status && !(status = patch_out_load_keys(&w.out)))
         status = make_patch(&w, args);
     release(&w);
     return status;
