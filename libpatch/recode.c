@@ -95,6 +95,8 @@ static fmp_status recode_block(recoding *c, recode_slot *s, const fmp_block *b, 
     st = fmp_encoder_add(&s->enc, &p, b->object, b->off, s->base, s->target, b->n_bytes, err);
     if (!st && s->enc.n_pieces > 1)
         st = fmp_fail(err, FMP_ECORRUPT, FMP_NO_OFFSET, "a block came apart");
+    if (c->o.profile == FMP_PROFILE_COMPACT)
+        piece->cost = 0; /* likewise, whatever the model is thought to take */
     return st;
 }
 

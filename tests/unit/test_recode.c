@@ -292,6 +292,35 @@ static void test_large(void **state)
     assert_true(n_frames_many >= 3);
 }
 
+/* Blocks of which it hardly matters how they are coded, in frames that are nearly full. */
+static void test_close_calls(void **state)
+{
+    const fmp_create_options o = {.size = sizeof o, .level = 3};
+    model b = {.n = 0}, t;
+
+    (void)state;
+    rng_seed(9);
+    for (unsigned i = 0; i < 24; i++) {
+        char name[] = {'t', (char)('a' + i), 0};
+
+        like_weights(model_add(&b, name, "BF16", 1, 120000 + 7000 * (i % 5), 0), 2);
+    }
+    model_copy(&b, &t);
+    for (unsigned i = 0; i < 24; i++) {
+        for (uint64_t k = 0; k < t.t[i].len / 2; k++) {
+            uint8_t *p = t.t[i].data + 2 * k;
+
+            if (roll(16) < 2 + i % 4)
+                p[0] = (uint8_t)(p[0] == 255 || (p[0] && roll(2)) ? p[0] - 1 : p[0] + 1);
+        }
+    }
+    put_model(&b, "base", false);
+    put_model(&t, "target", false);
+    check_there_and_back(&o);
+    model_free(&b);
+    model_free(&t);
+}
+
 /* ---- refusals ---------------------------------------------------------------------------------
  */
 
@@ -822,7 +851,8 @@ int main(void)
 {
     const struct CMUnitTest random[] = {
         cmocka_unit_test_setup_teardown(test_random_models, make_dir, drop_dir),
-        cmocka_unit_test_setup_teardown(test_large, make_dir, drop_dir)};
+        cmocka_unit_test_setup_teardown(test_large, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(test_close_calls, make_dir, drop_dir)};
     const struct CMUnitTest refusals[] = {
         cmocka_unit_test(test_other_base),    cmocka_unit_test(test_apply_to_another_base),
         cmocka_unit_test(test_options),       cmocka_unit_test(test_defaults),
