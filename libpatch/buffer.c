@@ -95,6 +95,8 @@ fmp_status fmp_encode_tensor(const char *dtype, const void *base, const void *ta
 
     if (!st && (o.level < 1 || o.level > 9))
         st = fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "level %d: 1 to 9 expected", o.level);
+    if (!st && o.profile != FMP_PROFILE_OPEN && o.profile != FMP_PROFILE_COMPACT)
+        st = fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "profile %d is not known", (int)o.profile);
     if (!st)
         st = fmp_encoder_init(&w.enc, &o, err);
     for (uint64_t at = 0; at < n_bytes && !st; at += FMP_LEAF_LEN) {

@@ -14,7 +14,7 @@
 /* Bytes of a frame besides its streams: digest and entry of the table. */
 #define FRAME_BYTES 48u
 /* A prefix, no signature, and a manifest without anybody's notes. */
-#define FILE_BYTES 1500u
+#define FILE_BYTES 850u
 /* Pieces that are looked at whatever the time. */
 #define FEWEST 32u
 

@@ -258,8 +258,9 @@ static fmp_status prepare(recoding *c, fmp_error *err)
     fmp_status st = check_options(&c->o, err);
 
     if (!st)
-        st =
-            fmp_rebuild_init(&c->check, c->p, c->base, false, c->n_threads, (fmp_progress){0}, err);
+        st = fmp_rebuild_init(&c->check, c->p, c->base, false, c->n_threads, c->o.progress, err);
+    for (uint32_t i = 0; i < c->base->n_tensors; i++)
+        c->check.total += c->base->tensors[i].n_bytes;
     if (!st)
         st = fmp_rebuild_check_shapes(&c->check, err);
     if (!st)
