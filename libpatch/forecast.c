@@ -15,6 +15,8 @@
 #define FRAME_BYTES 48u
 /* A prefix, no signature, and a manifest without anybody's notes. */
 #define FILE_BYTES 850u
+/* How much smaller texts such as tokenizers become. */
+#define TEXT_PACKS 3u
 /* Pieces that are looked at whatever the time. */
 #define FEWEST 32u
 
@@ -163,6 +165,12 @@ static fmp_status code(forecaster *f, uint32_t tensor, uint64_t off, uint32_t n_
     return st;
 }
 
+/* The bytes of another tensor of the target: nothing to code. */
+static bool is_alias(const forecaster *f, uint32_t tensor)
+{
+    return f->c.m.table.rows[f->c.m.target_row[tensor]].state == FMP_ALIAS;
+}
+
 /* Bytes [off, off + len) of a target tensor beside those of its base. */
 static fmp_status look_at(forecaster *f, uint32_t tensor, uint64_t off, uint32_t len, sample *s,
                           fmp_error *err)
@@ -177,7 +185,7 @@ static fmp_status look_at(forecaster *f, uint32_t tensor, uint64_t off, uint32_t
     bool same;
     fmp_status st;
 
-    if (t->rows[row].state == FMP_ALIAS)
+    if (is_alias(f, tensor))
         return FMP_OK;
     st = fmp_store_read(f->c.target, tensor, off, f->target, len, err);
     if (!st && n_base)
@@ -299,6 +307,12 @@ static fmp_status table_bytes(forecaster *f, double share_changed, uint64_t *ret
                                 (t->rows[i].state == FMP_RESIDUAL ? share_changed : 1))
                    : 0;
     }
+    for (uint32_t i = 0; i < f->c.layout.n_side; i++) {
+        const fmp_side_file *side = &f->c.layout.side[i];
+
+        sum += side->in_target && (side->changed || !side->in_base) ? side->target_size / TEXT_PACKS
+                                                                    : 0;
+    }
     fmp_table_write(t, &raw);
     st = fmp_section_code(FMP_SECTION_TENSORS, &raw, sum, f->enc[0].z, &s, &stored, err);
     sum += st ? 0 : s.stored;
@@ -323,7 +337,7 @@ static fmp_status conclude(forecaster *f, fmp_forecast_result *ret, fmp_error *e
     const fmp_status st = table_bytes(f, share, &tables, err);
 
     for (uint32_t i = 0; i < f->c.target->n_tensors; i++)
-        all += f->c.target->tensors[i].n_bytes;
+        all += is_alias(f, i) ? 0 : f->c.target->tensors[i].n_bytes;
     *ret = (fmp_forecast_result){.size = sizeof *ret,
                                  .n_bytes = all,
                                  .n_seen = f->n_bytes,
