@@ -24,7 +24,7 @@ fmp_block_params fmp_params_of(const fmp_dtype *d, uint32_t rank, const uint64_t
 
 int fmp_zstd_level(int level)
 {
-    static const int of[] = {1, 1, 2, 3, 5, 7, 9, 12, 16, 19};
+    static const int of[] = {1, 1, 2, 3, 5, 7, 9, 12, 14, 16};
 
     return of[level < 1 ? 1 : level > 9 ? 9 : level];
 }

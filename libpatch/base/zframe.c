@@ -41,6 +41,8 @@ void fmp_z_free(fmp_z *z)
     fmp_free(z);
 }
 
+enum { SMALL_TABLES = 3, TABLE_LOG = 17 };
+
 static fmp_status set_up(fmp_z *z, int level, size_t len, fmp_error *err)
 {
     const ZSTD_bounds window = ZSTD_cParam_getBounds(ZSTD_c_windowLog);
@@ -63,6 +65,11 @@ static fmp_status set_up(fmp_z *z, int level, size_t len, fmp_error *err)
         bad = ZSTD_CCtx_setParameter(z->c, ZSTD_c_windowLog, log);
     if (!ZSTD_isError(bad))
         bad = ZSTD_CCtx_setParameter(z->c, ZSTD_c_checksumFlag, 0);
+    /* Tables for more than a stream would cost memory that nobody has promised. */
+    if (!ZSTD_isError(bad))
+        bad = ZSTD_CCtx_setParameter(z->c, ZSTD_c_hashLog, level > SMALL_TABLES ? TABLE_LOG : 0);
+    if (!ZSTD_isError(bad))
+        bad = ZSTD_CCtx_setParameter(z->c, ZSTD_c_chainLog, level > SMALL_TABLES ? TABLE_LOG : 0);
     if (ZSTD_isError(bad))
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "zstd level %d: %s", level,
                         ZSTD_getErrorName(bad));
