@@ -47,6 +47,7 @@ fmp_status fmp_parts_finish(const fmp_parts *parts, const char *manifest, fmp_er
  * are put in; or the manifest of a patch whose side it is. */
 typedef struct fmp_manifest_side {
     const fmp_store *sha256_of;
+    char (*sha256)[65]; /* of its weights files, where they are known already; else NULL */
     const char *manifest;
     const char *side; /* "base" or "target" of that manifest */
 } fmp_manifest_side;

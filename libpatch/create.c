@@ -33,6 +33,8 @@ void fmp_creation_release(fmp_creation *c)
     fmp_free(c->primary);
     fmp_free(c->base_only);
     fmp_free(c->found);
+    fmp_filesums_release(&c->sums[0]);
+    fmp_filesums_release(&c->sums[1]);
 }
 
 static fmp_status make_slots(fmp_creation *c, fmp_error *err)
@@ -129,8 +131,9 @@ static fmp_status check_base(const fmp_creation *c, fmp_error *err)
 
 static fmp_status finish(const fmp_creation *c, const fmp_parts *parts, fmp_error *err)
 {
-    const fmp_manifest_side side[2] = {{.sha256_of = c->o.sha256 ? c->base : NULL},
-                                       {.sha256_of = c->o.sha256 ? c->target : NULL}};
+    const fmp_manifest_side side[2] = {
+        {.sha256_of = c->o.sha256 ? c->base : NULL, .sha256 = c->sums[0].hex},
+        {.sha256_of = c->o.sha256 ? c->target : NULL, .sha256 = c->sums[1].hex}};
     char *manifest;
     fmp_status st = fmp_manifest_make(parts, side, &manifest, err);
 
@@ -151,6 +154,10 @@ static fmp_status write_patch(fmp_creation *c, const char *path, fmp_error *err)
     if (st)
         return st;
     st = fmp_parts_begin(&parts, &out, err);
+    if (!st && c->o.sha256)
+        st = fmp_filesums_begin(&c->sums[0], c->base, err);
+    if (!st && c->o.sha256)
+        st = fmp_filesums_begin(&c->sums[1], c->target, err);
     if (!st)
         st = fmp_creation_tensors(c, err);
     if (!st)
@@ -159,6 +166,10 @@ static fmp_status write_patch(fmp_creation *c, const char *path, fmp_error *err)
         st = fmp_creation_base_only(c, err);
     if (!st)
         st = fmp_creation_old_files(c, err);
+    if (!st)
+        st = fmp_filesums_end(&c->sums[0], err);
+    if (!st)
+        st = fmp_filesums_end(&c->sums[1], err);
     if (!st)
         st = check_base(c, err);
     if (!st)

@@ -9,6 +9,7 @@
 #include "base/store.h"
 #include "container/sections.h"
 #include "encode.h"
+#include "filesums.h"
 #include "match.h"
 #include "regions.h"
 
@@ -38,6 +39,7 @@ typedef struct fmp_creation {
     fmp_merkle base_merkle, target_merkle; /* of the tensor in progress */
     bool changed, has_set;                 /* of it */
     fmp_block_params raw_params;           /* of the tensor of a raw store */
+    fmp_filesums sums[2];                  /* base, target; where SHA-256 is asked for */
     _Atomic uint64_t done;                 /* bytes read; seen by who polls */
     uint64_t total;
 } fmp_creation;

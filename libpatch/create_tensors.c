@@ -212,6 +212,19 @@ static fmp_status tensor_done(fmp_creation *c, uint32_t tensor, bool changed, bo
     return keep_digest(c, row, target, err);
 }
 
+/* What has been read of a target tensor and its base goes into the sums of their files. */
+static fmp_status sum_files(fmp_creation *c, uint32_t tensor, uint64_t off, const uint8_t *base,
+                            uint32_t n_base, const uint8_t *target, uint32_t len, fmp_error *err)
+{
+    fmp_map map;
+    const uint32_t b = base_tensor(c, tensor, &map);
+    fmp_status st = fmp_filesums_add(&c->sums[1], tensor, off, target, len, err);
+
+    if (!st && b != FMP_NONE && n_base)
+        st = fmp_filesums_add(&c->sums[0], b, map.base_off + off, base, n_base, err);
+    return st;
+}
+
 static fmp_status finish_batch(fmp_creation *c, const fmp_region *r, fmp_create_slot *s,
                                fmp_error *err)
 {
@@ -228,8 +241,9 @@ static fmp_status finish_batch(fmp_creation *c, const fmp_region *r, fmp_create_
 
         base_tensor(c, tensor, &map);
         n_base = (uint32_t)(map.n_bytes < len ? map.n_bytes : len);
+        st = sum_files(c, tensor, 0, s->base + at, n_base, s->target + at, len, err);
         fmp_encoder_begin(&s->enc);
-        if (s->differs[i] && state != FMP_ALIAS) {
+        if (!st && s->differs[i] && state != FMP_ALIAS) {
             if (n_base)
                 st = fmp_encoder_add(&s->enc, &p, tensor, 0, s->base + at, s->target + at, n_base,
                                      err);
@@ -263,6 +277,14 @@ static fmp_status finish_leaf(fmp_creation *c, const fmp_region *r, fmp_create_s
         fmp_merkle_init(&c->base_merkle);
         fmp_merkle_init(&c->target_merkle);
         c->changed = c->has_set = false;
+    }
+    if (c->o.sha256) {
+        const uint64_t left = map.n_bytes > r->off ? map.n_bytes - r->off : 0;
+
+        st = sum_files(c, r->first, r->off, s->base, (uint32_t)(left < r->len ? left : r->len),
+                       s->target, r->len, err);
+        if (st)
+            return st;
     }
     if (r->len)
         fmp_merkle_push(&c->target_merkle, &s->target_digest[0]);

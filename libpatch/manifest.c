@@ -170,9 +170,10 @@ fmp_status fmp_manifest_profile(const char *text, fmp_profile *ret, fmp_error *e
 /* ---- making -----------------------------------------------------------------------------------
  */
 
-/* A file by its name and size, with the SHA-256 of a store's when there is one. */
-static fmp_status put_file(const char *name, uint64_t size, const fmp_file *in, json_t *list,
-                           fmp_error *err)
+/* A file by its name and size, with the SHA-256 of a store's when there is one: `known`, or found
+ * here. */
+static fmp_status put_file(const char *name, uint64_t size, const fmp_file *in, const char *known,
+                           json_t *list, fmp_error *err)
 {
     json_t *f = json_pack("{s:s, s:I}", "name", name, "size", (json_int_t)size);
     char hex[65];
@@ -182,37 +183,38 @@ static fmp_status put_file(const char *name, uint64_t size, const fmp_file *in, 
         return no_memory(err);
     if (!in || !in->open)
         return FMP_OK;
-    st = fmp_sha256_file(in, hex, err);
-    if (!st && json_object_set_new(f, "sha256", json_string(hex)) != 0)
+    st = known ? FMP_OK : fmp_sha256_file(in, hex, err);
+    if (!st && json_object_set_new(f, "sha256", json_string(known ? known : hex)) != 0)
         st = no_memory(err);
     return st;
 }
 
 /* Weights files, then side files: the order of a store's, too. */
-static fmp_status put_files(const fmp_layout *l, bool target, const fmp_store *s, json_t *list,
-                            fmp_error *err)
+static fmp_status put_files(const fmp_layout *l, bool target, const fmp_manifest_side *from,
+                            json_t *list, fmp_error *err)
 {
+    const fmp_store *s = from->sha256_of;
     const fmp_layout_side *side = target ? &l->target : &l->base;
     uint32_t n = 0;
     fmp_status st = FMP_OK;
 
     for (uint32_t i = 0; i < side->n_files && !st; i++, n++)
-        st = put_file(side->files[i].name, side->files[i].size, s ? &s->files[n].in : NULL, list,
-                      err);
+        st = put_file(side->files[i].name, side->files[i].size, s ? &s->files[n].in : NULL,
+                      from->sha256 ? from->sha256[i] : NULL, list, err);
     for (uint32_t i = 0; i < l->n_side && !st; i++) {
         const fmp_side_file *f = &l->side[i];
 
         if (!(target ? f->in_target : f->in_base))
             continue;
         st = put_file(f->name, target ? f->target_size : f->base_size, s ? &s->files[n].in : NULL,
-                      list, err);
+                      NULL, list, err);
         n++;
     }
     return st;
 }
 
 /* A side as the tables have it. */
-static fmp_status describe_side(const fmp_parts *parts, bool target, const fmp_store *sha256_of,
+static fmp_status describe_side(const fmp_parts *parts, bool target, const fmp_manifest_side *from,
                                 json_t **ret, fmp_error *err)
 {
     const fmp_table *t = parts->table;
@@ -234,7 +236,7 @@ static fmp_status describe_side(const fmp_parts *parts, bool target, const fmp_s
                      "root", root_hex, "shape_root", shape_hex, "tensors", (json_int_t)s->n_order);
     if (!*ret)
         return no_memory(err);
-    return put_files(parts->layout, target, sha256_of, files, err);
+    return put_files(parts->layout, target, from, files, err);
 }
 
 static fmp_status put_side(const fmp_parts *parts, bool target, const fmp_manifest_side *from,
@@ -249,7 +251,7 @@ static fmp_status put_side(const fmp_parts *parts, bool target, const fmp_manife
         side = json_incref(json_object_get(whole, from->side));
         json_decref(whole);
     } else {
-        st = describe_side(parts, target, from->sha256_of, &side, err);
+        st = describe_side(parts, target, from, &side, err);
     }
     if (st) {
         json_decref(side);
