@@ -223,9 +223,9 @@ static void measure_profiles(work *w, const char *what, uint32_t per_million)
     w->compact = false;
     measure(w, what, per_million, "open");
     w->compact = true;
-    w->scratch->scan = fmp_class_scan_for(0);
+    w->scratch->kernels = fmp_kernels_for(0);
     measure(w, what, per_million, "compact, plain C");
-    w->scratch->scan = fmp_class_scan_for(fmp_cpu_features());
+    w->scratch->kernels = fmp_kernels_for(fmp_cpu_features());
     measure(w, what, per_million, "compact");
 }
 

@@ -16,10 +16,15 @@
 
 #define PIECE_LEN (64u << 10) /* bytes that are compared at a time */
 
+typedef struct changed_piece {
+    uint32_t idx[PIECE_LEN];
+    uint8_t before[PIECE_LEN], after[PIECE_LEN];
+} changed_piece;
+
 typedef struct measure_slot {
-    uint8_t *old;     /* a leaf of the base */
-    uint32_t *idx;    /* changed elements of a piece */
-    uint64_t *values; /* of a block */
+    uint8_t *old;        /* a leaf of the base */
+    changed_piece *diff; /* changed elements of a piece */
+    uint64_t *values;    /* of a block */
     fmp_measurement *part;
 } measure_slot;
 
@@ -240,18 +245,20 @@ static double squares(const plan *x, const uint8_t *data, uint64_t n)
 }
 
 static void compare(fmp_measurement *m, const plan *x, const uint8_t *old, const uint8_t *now,
-                    uint32_t n_bytes, uint32_t *idx)
+                    uint32_t n_bytes, changed_piece *diff)
 {
     const unsigned width = x->bits / 8u;
+    const fmp_kernels *kernels = fmp_kernels_for(fmp_cpu_features());
+    const fmp_changed to = {.idx = diff->idx, .before = diff->before, .after = diff->after};
 
     for (uint32_t off = 0; off < n_bytes; off += PIECE_LEN) {
         const uint32_t len = n_bytes - off < PIECE_LEN ? n_bytes - off : PIECE_LEN;
-        const uint32_t n = fmp_scan_changed(old + off, now + off, len / width, x->bits, idx);
+        const uint32_t n = kernels->changed(old + off, now + off, len / width, x->bits, &to);
 
         m->n_changed += n;
         for (uint32_t i = 0; i < n; i++) {
-            const uint64_t a = fmp_load_le(old + off + (size_t)idx[i] * width, width);
-            const uint64_t b = fmp_load_le(now + off + (size_t)idx[i] * width, width);
+            const uint64_t a = fmp_load_le(to.before + (size_t)i * width, width);
+            const uint64_t b = fmp_load_le(to.after + (size_t)i * width, width);
 
             add_way(m, x, a, b);
             if (x->kind)
@@ -300,7 +307,7 @@ static fmp_status compare_leaf(measure *m, unsigned slot, const plan *x, uint64_
     part->base_squares += squares(x, old, elements(x, n));
     if (x->equal)
         return FMP_OK;
-    compare(part, x, old, s->buf, n, m->slot[slot].idx);
+    compare(part, x, old, s->buf, n, m->slot[slot].diff);
     add_new_values(part, x, s->buf + n, elements(x, len - n));
     return FMP_OK;
 }
@@ -549,9 +556,9 @@ static fmp_status make_slots(measure *m, fmp_error *err)
 
         s->part = fmp_calloc(FMP_BATCH_MAX, sizeof *s->part);
         s->old = m->r.in ? fmp_malloc(FMP_LEAF_LEN) : NULL;
-        s->idx = m->r.in ? fmp_calloc(PIECE_LEN, sizeof *s->idx) : NULL;
+        s->diff = m->r.in ? fmp_malloc(sizeof *s->diff) : NULL;
         s->values = m->r.in ? NULL : fmp_calloc(FMP_BLOCK_UNITS, sizeof *s->values);
-        if (!s->part || (m->r.in ? !s->old || !s->idx : !s->values))
+        if (!s->part || (m->r.in ? !s->old || !s->diff : !s->values))
             return fmp_fail(err, FMP_ENOMEM, FMP_NO_OFFSET, "out of memory");
     }
     return FMP_OK;
@@ -588,7 +595,7 @@ static void release(measure *m)
     for (unsigned i = 0; i < FMP_POOL_MAX_THREADS; i++) {
         fmp_free(m->slot[i].part);
         fmp_free(m->slot[i].old);
-        fmp_free(m->slot[i].idx);
+        fmp_free(m->slot[i].diff);
         fmp_free(m->slot[i].values);
     }
     fmp_rebuild_release(&m->r);

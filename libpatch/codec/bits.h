@@ -10,47 +10,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Writes into memory that the caller has sized: never more than the sum of the bits, plus 8 bytes.
- */
-typedef struct fmp_bit_writer {
-    uint8_t *at;
-    uint64_t acc;
-    unsigned n; /* bits in acc, below 8 between calls */
-} fmp_bit_writer;
-
-static inline void fmp_bits_put(fmp_bit_writer *w, uint64_t value, unsigned n_bits)
-{
-    while (n_bits > 32) { /* at most twice: keeps acc from overflowing */
-        fmp_bits_put(w, value & 0xffffffffu, 32);
-        value >>= 32;
-        n_bits -= 32;
-    }
-    w->acc |= value << w->n;
-    w->n += n_bits;
-    for (; w->n >= 8; w->n -= 8) {
-        *w->at++ = (uint8_t)w->acc;
-        w->acc >>= 8;
-    }
-}
-
-/* Pads with zero bits to a whole byte. */
-static inline void fmp_bits_flush(fmp_bit_writer *w)
-{
-    if (w->n)
-        *w->at++ = (uint8_t)w->acc;
-    w->acc = 0;
-    w->n = 0;
-}
-
-/* A read past the end yields zero bits and sets `bad`. */
-typedef struct fmp_bit_reader {
-    const uint8_t *at;
-    const uint8_t *end;
-    uint64_t acc;
-    unsigned n; /* valid bits in acc */
-    bool bad;
-} fmp_bit_reader;
-
 static inline uint64_t fmp_load_le(const void *p, size_t n_bytes)
 {
     const uint8_t *b = p;
@@ -74,6 +33,47 @@ static inline void fmp_store_le(void *p, uint64_t v, size_t n_bytes)
         ((uint8_t *)p)[i] = (uint8_t)(v >> (8 * i));
 #endif
 }
+
+/* Writes into memory that the caller has sized: never more than the sum of the bits, plus 8 bytes.
+ */
+typedef struct fmp_bit_writer {
+    uint8_t *at;
+    uint64_t acc;
+    unsigned n; /* bits in acc, below 8 between calls */
+} fmp_bit_writer;
+
+static inline void fmp_bits_put(fmp_bit_writer *w, uint64_t value, unsigned n_bits)
+{
+    while (n_bits > 32) { /* at most twice: keeps acc from overflowing */
+        fmp_bits_put(w, value & 0xffffffffu, 32);
+        value >>= 32;
+        n_bits -= 32;
+    }
+    w->acc |= value << w->n;
+    w->n += n_bits;
+    fmp_store_le(w->at, w->acc, 8);
+    w->at += w->n / 8;
+    w->acc >>= w->n & ~7u;
+    w->n &= 7;
+}
+
+/* Pads with zero bits to a whole byte. */
+static inline void fmp_bits_flush(fmp_bit_writer *w)
+{
+    if (w->n)
+        *w->at++ = (uint8_t)w->acc;
+    w->acc = 0;
+    w->n = 0;
+}
+
+/* A read past the end yields zero bits and sets `bad`. */
+typedef struct fmp_bit_reader {
+    const uint8_t *at;
+    const uint8_t *end;
+    uint64_t acc;
+    unsigned n; /* valid bits in acc */
+    bool bad;
+} fmp_bit_reader;
 
 /* n_bits at most 32. */
 static inline uint64_t bits_take32(fmp_bit_reader *r, unsigned n_bits)

@@ -113,8 +113,8 @@ static void encode_classes(coding *c, fmp_scratch *s, uint32_t n_units, uint32_t
         start[map[s->keys[s->idx[j]]] + 1]++;
     for (unsigned k = 0; k < classes->n; k++)
         start[k + 1] += start[k];
-    s->scan->count(classes, s->keys, n_units, all);
-    s->scan->sort(classes, s->keys, n_units, s->idx, n, start, s->other, s->rank);
+    s->kernels->count(classes, s->keys, n_units, all);
+    s->kernels->sort(classes, s->keys, n_units, s->idx, n, start, s->other, s->rank);
     for (unsigned k = 0; k < classes->n; k++) {
         uint32_t got;
 
@@ -128,7 +128,7 @@ static bool decode_classes(coding *c, fmp_scratch *s, uint32_t n_units, uint32_t
     uint32_t start[FMP_CLASSES_MAX + 1] = {0};
     uint32_t all[FMP_CLASSES_MAX];
 
-    s->scan->count(classes, s->keys, n_units, all);
+    s->kernels->count(classes, s->keys, n_units, all);
     for (unsigned k = 0; k < classes->n; k++) {
         uint32_t got;
 
@@ -138,7 +138,7 @@ static bool decode_classes(coding *c, fmp_scratch *s, uint32_t n_units, uint32_t
     }
     if (start[classes->n] != n)
         return false;
-    s->scan->find(classes, s->keys, n_units, start, s->rank, s->idx);
+    s->kernels->find(classes, s->keys, n_units, start, s->rank, s->idx);
     return true;
 }
 
@@ -486,7 +486,7 @@ fmp_status fmp_model_apply(const fmp_block *b, const fmp_streams *st, uint8_t *d
         good =
             code_rows(&c, true, s, n_units, (uint32_t)(b->off / (b->bits / 8u) % head->row_len), n);
     } else {
-        s->scan->keys(data, n_units, b->bits, b->sign_magnitude, head->key_shift, s->keys);
+        s->kernels->keys(data, n_units, b->bits, b->sign_magnitude, head->key_shift, s->keys);
         good = decode_classes(&c, s, n_units, n);
     }
     if (!good)

@@ -119,7 +119,7 @@ fmp_model_choice fmp_model_choose(fmp_scratch *s, const fmp_block_params *p, con
     uint64_t class_cost, cost;
 
     *by_class = (fmp_model_head){.key_shift = p->key_shift};
-    s->scan->keys(base, n_units, p->bits, p->sign_magnitude, p->key_shift, s->keys);
+    s->kernels->keys(base, n_units, p->bits, p->sign_magnitude, p->key_shift, s->keys);
     fmp_keys_count(s->keys, n_units, all);
     for (uint32_t j = 0; j < n_changed; j++)
         changed[s->keys[s->idx[j]]]++;

@@ -19,7 +19,7 @@ fmp_scratch *fmp_scratch_new(void)
     fmp_scratch *s = fmp_malloc(sizeof *s);
 
     if (s)
-        s->scan = fmp_class_scan_for(fmp_cpu_features());
+        s->kernels = fmp_kernels_for(fmp_cpu_features());
     return s;
 }
 
@@ -112,8 +112,7 @@ static void choose(fmp_scratch *s, const fmp_block_params *p, plan *pl, fmp_piec
         pl->cost =
             (fmp_value_cost){.full = pl->n_changed < pl->n_units ? UINT64_MAX : 0, .full_class = 1};
     else
-        fmp_values_cost(pl->base, pl->target, s->idx, pl->n_changed, pl->n_units, p->bits,
-                        p->sign_magnitude, &s->palette, &pl->cost);
+        fmp_values_cost(s->residual, pl->n_changed, pl->n_units, p->bits, &s->palette, &pl->cost);
     head->value_class = pl->cost.sparse_class;
     head->sign_apart = pl->cost.sign_apart || pl->cost.palette; /* with class 3: a palette */
     sparse += pl->cost.sparse;
@@ -155,12 +154,14 @@ static bool write_streams(fmp_scratch *s, const fmp_block_params *p, const plan 
 
         if (!tokens)
             return false;
-        fmp_values_write(pl->base, pl->target, full ? NULL : s->idx, n_values,
+        if (full)
+            fmp_residuals(pl->base, pl->target, n_values, p->bits, p->sign_magnitude, s->residual);
+        fmp_values_write(s->residual, n_values,
                          full               ? FMP_VALUES_FULL
                          : pl->cost.palette ? FMP_VALUES_PALETTE
                          : head->sign_apart ? FMP_VALUES_APART
                                             : FMP_VALUES_SPARSE,
-                         p, &s->palette, tokens, &w);
+                         p->bits, &s->palette, tokens, &w);
         values->len += n_values;
     }
     fmp_bits_flush(&w);
@@ -220,9 +221,13 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *params, cons
     head->sign_magnitude = p->sign_magnitude && !p->set_values;
     head->kind = p->set_values ? FMP_BLOCK_SET : FMP_BLOCK_RESIDUAL;
     how.sign_magnitude &= !how.in_order;
-    pl.n_changed = fmp_scan_changed(pl.base, target, pl.n_units, p->bits, s->idx);
+    pl.n_changed =
+        s->kernels->changed(pl.base, target, pl.n_units, p->bits,
+                            &(fmp_changed){.idx = s->idx, .before = s->before, .after = s->after});
     if (!pl.n_changed)
         return FMP_OK;
+    if (!p->set_values)
+        fmp_residuals(s->before, s->after, pl.n_changed, p->bits, p->sign_magnitude, s->residual);
     head->n_bytes = n_bytes;
     piece->n_changed = pl.n_changed;
     choose(s, p, &pl, piece);
@@ -235,8 +240,6 @@ fmp_status fmp_piece_encode(fmp_scratch *s, const fmp_block_params *params, cons
         piece->sum_before = sum_of(base, n_bytes);
         piece->sum_after = sum_of(target, n_bytes);
     } else {
-        fmp_scan_gather(base, s->idx, pl.n_changed, p->bits, s->before);
-        fmp_scan_gather(target, s->idx, pl.n_changed, p->bits, s->after);
         piece->sum_before = sum_of(s->before, touched);
         piece->sum_after = sum_of(s->after, touched);
     }

@@ -14,14 +14,16 @@ static inline uint64_t fmp_unit_mask(unsigned bits)
     return bits == 64 ? UINT64_MAX : (1ull << bits) - 1;
 }
 
-/* Bit pattern to place in numeric order: sign-magnitude floats from the largest negative up. */
+/* Bit pattern to place in numeric order: sign-magnitude floats from the largest negative up.  That
+ * is all bits inverted where the sign is set, or else that one; without a jump, since signs are
+ * coin flips. */
 static inline uint64_t fmp_order_map(uint64_t x, unsigned bits, bool sign_magnitude)
 {
     const uint64_t top = 1ull << (bits - 1);
 
     if (!sign_magnitude)
         return x;
-    return x & top ? ~x & fmp_unit_mask(bits) : x | top;
+    return x ^ (((0 - (x >> (bits - 1))) & fmp_unit_mask(bits)) | top);
 }
 
 static inline uint64_t fmp_order_unmap(uint64_t m, unsigned bits, bool sign_magnitude)
@@ -30,7 +32,7 @@ static inline uint64_t fmp_order_unmap(uint64_t m, unsigned bits, bool sign_magn
 
     if (!sign_magnitude)
         return m;
-    return m & top ? m ^ top : ~m & fmp_unit_mask(bits);
+    return m ^ ((((m >> (bits - 1)) - 1) & fmp_unit_mask(bits)) | top);
 }
 
 /* Signed difference modulo 2^bits to a small number: 0, -1, 1, -2, ... become 0, 1, 2, 3, ... */

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "codec/class_scan.h"
+#include "codec/kernels.h"
 #include "codec/model.h"
 #include "codec/palette.h"
 
@@ -21,15 +21,13 @@ struct fmp_scratch {
     uint16_t density[1u << 19]; /* of changes in each column */
     uint64_t bitmap[1u << 13];
     fmp_model model;
-    const fmp_class_scan *scan;
+    const fmp_kernels *kernels;
     uint8_t before[1u << 20]; /* touched units, packed */
     uint8_t after[1u << 20];
+    uint8_t residual[1u << 20]; /* of them, packed */
     fmp_palette palette;
 };
 
-/* Indices of the units that differ; returns their number.  base NULL: zeros. */
-uint32_t fmp_scan_changed(const uint8_t *base, const uint8_t *target, uint32_t n_units,
-                          unsigned bits, uint32_t *idx);
 /* Indices of 0 .. n_units - 1 that are not in idx; returns their number. */
 uint32_t fmp_scan_others(const uint32_t *idx, uint32_t n, uint32_t n_units, uint32_t *others);
 /* Packs the units at idx. */

@@ -10,13 +10,34 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-ALWAYS_INLINE uint64_t residual_at(const uint8_t *base, const uint8_t *target, size_t i,
-                                   unsigned bits, bool sm)
+ALWAYS_INLINE void residuals(const uint8_t *base, const uint8_t *target, uint32_t n, unsigned bits,
+                             bool sm, uint8_t *z)
 {
     const unsigned width = bits / 8;
 
-    return fmp_residual(base ? fmp_load_le(base + i * width, width) : 0,
-                        fmp_load_le(target + i * width, width), bits, sm);
+    for (size_t i = 0; i < n; i++)
+        fmp_store_le(z + i * width,
+                     fmp_residual(base ? fmp_load_le(base + i * width, width) : 0,
+                                  fmp_load_le(target + i * width, width), bits, sm),
+                     width);
+}
+
+void fmp_residuals(const uint8_t *base, const uint8_t *target, uint32_t n, unsigned bits, bool sm,
+                   uint8_t *z)
+{
+    switch (bits) {
+    case 8:
+        residuals(base, target, n, 8, sm, z);
+        return;
+    case 16:
+        residuals(base, target, n, 16, sm, z);
+        return;
+    case 32:
+        residuals(base, target, n, 32, sm, z);
+        return;
+    default:
+        residuals(base, target, n, 64, sm, z);
+    }
 }
 
 /* Small residuals, which most are, are counted as they are, in tables that take turns: the same
@@ -35,11 +56,11 @@ ALWAYS_INLINE void count_token(token_counts *c, uint64_t z, uint32_t times)
     c->full[fmp_value_token(z)] += times;
 }
 
-ALWAYS_INLINE void count_tokens(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
-                                uint32_t n, unsigned bits, bool sm, token_counts *c)
+ALWAYS_INLINE void count_tokens(const uint8_t *residual, uint32_t n, unsigned width,
+                                token_counts *c)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        const uint64_t z = residual_at(base, target, idx[i], bits, sm);
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t z = fmp_load_le(residual + i * width, width);
 
         if (z < SMALL)
             c->small[i % TURNS][z]++;
@@ -87,14 +108,15 @@ static uint64_t entropy_below_a_bit(const uint32_t hist[256])
 }
 
 /* Few different numbers: say which, and number them. */
-static void try_palette(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
-                        unsigned bits, bool sm, fmp_palette *palette, fmp_value_cost *ret)
+static void try_palette(const uint8_t *residual, uint32_t n, unsigned bits, fmp_palette *palette,
+                        fmp_value_cost *ret)
 {
+    const size_t width = bits / 8;
     uint64_t cost, raw;
 
     fmp_palette_clear(palette);
-    for (uint32_t i = 0; i < n; i++)
-        fmp_palette_count(palette, residual_at(base, target, idx[i], bits, sm) - 1);
+    for (size_t i = 0; i < n; i++)
+        fmp_palette_count(palette, fmp_load_le(residual + i * width, width) - 1);
     cost = fmp_palette_choose(palette, bits, &raw);
     if (cost >= ret->sparse - ret->sparse / 16)
         return;
@@ -105,25 +127,24 @@ static void try_palette(const uint8_t *base, const uint8_t *target, const uint32
     ret->sparse_class = 3;
 }
 
-void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
-                     uint32_t n_units, unsigned bits, bool sm, fmp_palette *palette,
-                     fmp_value_cost *ret)
+void fmp_values_cost(const uint8_t *residual, uint32_t n, uint32_t n_units, unsigned bits,
+                     fmp_palette *palette, fmp_value_cost *ret)
 {
     token_counts c = {0};
     uint64_t sizes;
 
     switch (bits) {
     case 8:
-        count_tokens(base, target, idx, n, 8, sm, &c);
+        count_tokens(residual, n, 1, &c);
         break;
     case 16:
-        count_tokens(base, target, idx, n, 16, sm, &c);
+        count_tokens(residual, n, 2, &c);
         break;
     case 32:
-        count_tokens(base, target, idx, n, 32, sm, &c);
+        count_tokens(residual, n, 4, &c);
         break;
     default:
-        count_tokens(base, target, idx, n, 64, sm, &c);
+        count_tokens(residual, n, 8, &c);
     }
     c.full[0] += n_units - n;
     ret->extra_sparse = raw_bits(c.sparse);
@@ -143,70 +164,69 @@ void fmp_values_cost(const uint8_t *base, const uint8_t *target, const uint32_t 
     ret->full_class = value_class(c.full, n_units);
     ret->palette = false;
     if (bits >= 32 && n >= 64)
-        try_palette(base, target, idx, n, bits, sm, palette, ret);
+        try_palette(residual, n, bits, palette, ret);
 }
 
-ALWAYS_INLINE void write_tokens(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
-                                uint32_t n, fmp_value_form form, unsigned bits, bool sm,
-                                uint8_t *tokens, fmp_bit_writer *w)
+ALWAYS_INLINE void write_tokens(const uint8_t *residual, uint32_t n, fmp_value_form form,
+                                unsigned width, uint8_t *tokens, fmp_bit_writer *to)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t v =
-            residual_at(base, target, idx ? idx[i] : i, bits, sm) - (form != FMP_VALUES_FULL);
+    fmp_bit_writer w = *to; /* which the compiler can keep in registers */
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t v = fmp_load_le(residual + i * width, width) - (form != FMP_VALUES_FULL);
         unsigned token, extra;
 
         if (form == FMP_VALUES_APART) {
-            fmp_bits_put(w, v & 1, 1);
+            fmp_bits_put(&w, v & 1, 1);
             v >>= 1;
         }
         token = fmp_value_token(v);
         extra = fmp_value_extra(token);
         tokens[i] = (uint8_t)token;
         if (extra)
-            fmp_bits_put(w, v & ((1ull << extra) - 1), extra);
+            fmp_bits_put(&w, v & ((1ull << extra) - 1), extra);
     }
+    *to = w;
 }
 
 /* The palette, then a number for every value, and behind an escape the value itself. */
-static void write_numbers(const uint8_t *base, const uint8_t *target, const uint32_t *idx,
-                          uint32_t n, const fmp_block_params *p, const fmp_palette *palette,
-                          uint8_t *tokens, fmp_bit_writer *w)
+static void write_numbers(const uint8_t *residual, uint32_t n, unsigned bits,
+                          const fmp_palette *palette, uint8_t *tokens, fmp_bit_writer *w)
 {
+    const size_t width = bits / 8;
+
     fmp_bits_put(w, palette->n, 8);
     for (uint32_t i = 0; i < palette->n; i++)
-        fmp_bits_put(w, palette->value[i], p->bits);
-    for (uint32_t i = 0; i < n; i++) {
-        const uint64_t v = residual_at(base, target, idx[i], p->bits, p->sign_magnitude) - 1;
+        fmp_bits_put(w, palette->value[i], bits);
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t v = fmp_load_le(residual + i * width, width) - 1;
         const unsigned number = fmp_palette_find(palette, v);
 
         tokens[i] = (uint8_t)number;
         if (number == FMP_PALETTE_ESCAPE)
-            fmp_bits_put(w, v, p->bits);
+            fmp_bits_put(w, v, bits);
     }
 }
 
-void fmp_values_write(const uint8_t *base, const uint8_t *target, const uint32_t *idx, uint32_t n,
-                      fmp_value_form form, const fmp_block_params *p, const fmp_palette *palette,
-                      uint8_t *tokens, fmp_bit_writer *w)
+void fmp_values_write(const uint8_t *residual, uint32_t n, fmp_value_form form, unsigned bits,
+                      const fmp_palette *palette, uint8_t *tokens, fmp_bit_writer *w)
 {
-    const bool sm = p->sign_magnitude;
-
     if (form == FMP_VALUES_PALETTE) {
-        write_numbers(base, target, idx, n, p, palette, tokens, w);
+        write_numbers(residual, n, bits, palette, tokens, w);
         return;
     }
-    switch (p->bits) {
+    switch (bits) {
     case 8:
-        write_tokens(base, target, idx, n, form, 8, sm, tokens, w);
+        write_tokens(residual, n, form, 1, tokens, w);
         break;
     case 16:
-        write_tokens(base, target, idx, n, form, 16, sm, tokens, w);
+        write_tokens(residual, n, form, 2, tokens, w);
         break;
     case 32:
-        write_tokens(base, target, idx, n, form, 32, sm, tokens, w);
+        write_tokens(residual, n, form, 4, tokens, w);
         break;
     default:
-        write_tokens(base, target, idx, n, form, 64, sm, tokens, w);
+        write_tokens(residual, n, form, 8, tokens, w);
     }
 }
 

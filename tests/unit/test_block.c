@@ -340,12 +340,19 @@ static void test_largest_blocks(void **state)
     fmp_piece_release(&piece);
 }
 
+/* What differs of base and target, into the scratch. */
+static uint32_t changed_units(uint32_t n_units, unsigned bits)
+{
+    return scratch->kernels->changed(
+        base, target, n_units, bits,
+        &(fmp_changed){.idx = scratch->idx, .before = scratch->before, .after = scratch->after});
+}
+
 /* Codes base and target the way that `head` says, cheap or not. */
 static void code_as(const fmp_block *head, uint32_t n_bytes, fmp_piece *piece)
 {
     const uint32_t n_units = n_bytes / (head->bits / 8u);
-    const fmp_block_params p = {.bits = head->bits, .sign_magnitude = head->sign_magnitude};
-    const uint32_t n = fmp_scan_changed(base, target, n_units, head->bits, scratch->idx);
+    const uint32_t n = changed_units(n_units, head->bits);
     const uint32_t n_others = fmp_scan_others(scratch->idx, n, n_units, scratch->other);
     fmp_buf *bits = &piece->stream[FMP_STREAM_BITS];
     fmp_buf *tokens = &piece->stream[FMP_STREAM_VALUES + head->value_class];
@@ -368,15 +375,14 @@ static void code_as(const fmp_block *head, uint32_t n_bytes, fmp_piece *piece)
                         piece->head.n_set, n_units, &piece->stream[FMP_STREAM_BITMAP],
                         &piece->stream[FMP_STREAM_GAPS + head->gap_class], &w);
     assert_non_null(fmp_buf_reserve(tokens, n + 1));
-    fmp_values_write(base, target, scratch->idx, n,
-                     head->sign_apart ? FMP_VALUES_APART : FMP_VALUES_SPARSE, &p, NULL,
-                     tokens->data, &w);
+    fmp_residuals(scratch->before, scratch->after, n, head->bits, head->sign_magnitude,
+                  scratch->residual);
+    fmp_values_write(scratch->residual, n, head->sign_apart ? FMP_VALUES_APART : FMP_VALUES_SPARSE,
+                     head->bits, NULL, tokens->data, &w);
     tokens->len = n;
     fmp_bits_flush(&w);
     bits->len = (size_t)(w.at - bits->data);
     piece->head.bits_len = (uint32_t)bits->len;
-    fmp_scan_gather(base, scratch->idx, n, head->bits, scratch->before);
-    fmp_scan_gather(target, scratch->idx, n, head->bits, scratch->after);
     piece->sum_before = sum_of(scratch->before, (size_t)n * (head->bits / 8u));
     piece->sum_after = sum_of(scratch->after, (size_t)n * (head->bits / 8u));
 }
@@ -412,8 +418,7 @@ static void test_every_coder_on_any_pattern(void **state)
                                                     : 0;
             head.gap_class = rng() & 3;
             head.value_class = head.sign_apart ? 0 : rng() & 3;
-            head.complement =
-                fmp_scan_changed(base, target, n, head.bits, scratch->idx) < n && rng() & 1;
+            head.complement = changed_units(n, head.bits) < n && rng() & 1;
             code_as(&head, n * width, &piece);
             check_piece(&piece);
         }

@@ -644,7 +644,7 @@ static double entropy(double n, double k)
 {
     const double p = k / n;
 
-    return k ? -n * (p * log2(p) + (1 - p) * log2(1 - p)) : 0;
+    return k > 0 ? -n * (p * log2(p) + (1 - p) * log2(1 - p)) : 0;
 }
 
 /* In bytes, as a frame stores it. */

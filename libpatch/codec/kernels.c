@@ -1,14 +1,82 @@
 /*
- * Loops over the units of modelled blocks in plain C, and the choice.  See class_scan.h.
+ * Loops over the units of modelled blocks in plain C, and the choice.  See kernels.h.
  */
-#include "codec/class_scan.h"
+#include "codec/kernels.h"
 
 #include <string.h>
 
 #include "codec/bits.h"
-#include "codec/class_scan_fast.h"
+#include "codec/kernels_fast.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* A bit for each unit of a word of 8 bytes that is not 0. */
+ALWAYS_INLINE uint32_t units_set(uint64_t x, unsigned width)
+{
+    const uint64_t low = width == 1 ? 0x7f7f7f7f7f7f7f7fu : 0x7fff7fff7fff7fffu;
+
+    if (width == 8)
+        return x != 0;
+    if (width == 4)
+        return ((uint32_t)x != 0) | (uint32_t)((x >> 32) != 0) << 1;
+    x = (((x & low) + low) | x) & ~low; /* the top bit of each unit says that it is not 0 */
+    if (width == 2)
+        return (uint32_t)((x >> 15) * 0x0001000200040008u >> 48) & 15;
+    return (uint32_t)((x >> 7) * 0x0102040810204080u >> 56);
+}
+
+/* 64 bytes at a time: most are equal, and then two loads and an OR a word is all it takes. */
+ALWAYS_INLINE uint32_t changed_of(const uint8_t *a, const uint8_t *b, uint32_t n_units,
+                                  const fmp_changed *to, unsigned width)
+{
+    static const uint8_t zeros[64];
+    const uint32_t group = 64 / width;
+    const uint32_t n_grouped = n_units - n_units % group;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < n_grouped; i += group) {
+        const uint8_t *pa = a ? a + (size_t)i * width : zeros;
+        const uint8_t *pb = b + (size_t)i * width;
+        uint64_t x[8];
+        uint64_t any = 0;
+        uint64_t set = 0;
+
+        for (unsigned k = 0; k < 8; k++) {
+            uint64_t u, v;
+
+            memcpy(&u, pa + 8 * k, 8);
+            memcpy(&v, pb + 8 * k, 8);
+            x[k] = u ^ v;
+            any |= x[k];
+        }
+        if (!any)
+            continue;
+        for (unsigned k = 0; k < 8; k++)
+            set |= (uint64_t)units_set(x[k], width) << (k * 8 / width);
+        for (; set; set &= set - 1)
+            fmp_put_changed(a, b, i + (uint32_t)__builtin_ctzll(set), n++, width, to);
+    }
+    for (uint32_t i = n_grouped; i < n_units; i++) {
+        if (memcmp(a ? a + (size_t)i * width : zeros, b + (size_t)i * width, width) != 0)
+            fmp_put_changed(a, b, i, n++, width, to);
+    }
+    return n;
+}
+
+static uint32_t plain_changed(const uint8_t *base, const uint8_t *target, uint32_t n_units,
+                              unsigned bits, const fmp_changed *to)
+{
+    switch (bits) {
+    case 8:
+        return changed_of(base, target, n_units, to, 1);
+    case 16:
+        return changed_of(base, target, n_units, to, 2);
+    case 32:
+        return changed_of(base, target, n_units, to, 4);
+    default:
+        return changed_of(base, target, n_units, to, 8);
+    }
+}
 
 ALWAYS_INLINE void keys_of(const uint8_t *data, uint32_t n, unsigned width, bool sm, unsigned shift,
                            uint8_t *keys)
@@ -93,14 +161,17 @@ static void plain_sort(const fmp_classes *c, const uint8_t *keys, uint32_t n, co
     }
 }
 
-static const fmp_class_scan plain = {
-    .keys = plain_keys, .count = plain_count, .find = plain_find, .sort = plain_sort};
+static const fmp_kernels plain = {.changed = plain_changed,
+                                  .keys = plain_keys,
+                                  .count = plain_count,
+                                  .find = plain_find,
+                                  .sort = plain_sort};
 
 unsigned fmp_cpu_features(void)
 {
     unsigned features = 0;
 
-#if defined(FMP_CLASS_SCAN_X86)
+#if defined(FMP_KERNELS_X86)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("bmi2"))
         return 0;
@@ -108,22 +179,22 @@ unsigned fmp_cpu_features(void)
         features |= FMP_CPU_AVX2;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
         features |= FMP_CPU_AVX512;
-#elif defined(FMP_CLASS_SCAN_NEON)
+#elif defined(FMP_KERNELS_NEON)
     features |= FMP_CPU_NEON;
 #endif
     return features;
 }
 
-const fmp_class_scan *fmp_class_scan_for(unsigned features)
+const fmp_kernels *fmp_kernels_for(unsigned features)
 {
-#if defined(FMP_CLASS_SCAN_X86)
+#if defined(FMP_KERNELS_X86)
     if (features & FMP_CPU_AVX512)
-        return &fmp_class_scan_avx512;
+        return &fmp_kernels_avx512;
     if (features & FMP_CPU_AVX2)
-        return &fmp_class_scan_avx2;
-#elif defined(FMP_CLASS_SCAN_NEON)
+        return &fmp_kernels_avx2;
+#elif defined(FMP_KERNELS_NEON)
     if (features & FMP_CPU_NEON)
-        return &fmp_class_scan_neon;
+        return &fmp_kernels_neon;
 #endif
     (void)features;
     return &plain;

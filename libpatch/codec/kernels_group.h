@@ -1,10 +1,50 @@
 /*
- * The loops of class_scan.h in groups of 64 units, of which a compare gives a word of bits.  To be
+ * The loops of kernels.h in groups of 64 units, of which a compare gives a word of bits.  To be
  * included once for each instruction set, with
  *   TARGET           the attribute of every function,
+ *   DIFFER(a, b, w)  the bits of the 64 units of w bytes at a and b that differ,
  *   AT_LEAST(p, b)   the bits of the 64 bytes at p that are b or more,
  *   NTH_BIT(x, n)    the place of bit number n of those that are set in x, from 0 on.
  */
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+TARGET ALWAYS_INLINE uint32_t changed_of(const uint8_t *a, const uint8_t *b, uint32_t n_units,
+                                         const fmp_changed *to, unsigned width)
+{
+    const fmp_changed out = *to; /* which the compiler can keep in registers */
+    const uint32_t n_grouped = n_units - n_units % 64;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < n_grouped; i += 64) {
+        uint64_t set = DIFFER(a + (size_t)i * width, b + (size_t)i * width, width);
+
+        for (; set; set &= set - 1)
+            fmp_put_changed(a, b, i + (uint32_t)__builtin_ctzll(set), n++, width, &out);
+    }
+    for (uint32_t i = n_grouped; i < n_units; i++) {
+        if (memcmp(a + (size_t)i * width, b + (size_t)i * width, width) != 0)
+            fmp_put_changed(a, b, i, n++, width, &out);
+    }
+    return n;
+}
+
+TARGET static uint32_t group_changed(const uint8_t *base, const uint8_t *target, uint32_t n_units,
+                                     unsigned bits, const fmp_changed *to)
+{
+    if (!base) /* rare */
+        return fmp_kernels_for(0)->changed(base, target, n_units, bits, to);
+    switch (bits) {
+    case 8:
+        return changed_of(base, target, n_units, to, 1);
+    case 16:
+        return changed_of(base, target, n_units, to, 2);
+    case 32:
+        return changed_of(base, target, n_units, to, 4);
+    default:
+        return changed_of(base, target, n_units, to, 8);
+    }
+}
 
 /* The classes in which something changes, and how far each has come. */
 typedef struct lane {

@@ -1,17 +1,26 @@
 /*
- * The loops of modelled blocks over all units: keys, how many units each class has, and between
- * places and ranks within a class.  Plain C is the truth; faster ones are chosen by what the CPU
- * can do.  Private to codec/.
+ * The loops over all units of a block: which differ; and for modelled blocks keys, how many units
+ * each class has, and between places and ranks within a class.  Plain C is the truth; faster ones
+ * are chosen by what the CPU can do.  Private to the library.
  */
-#ifndef FMP_CODEC_CLASS_SCAN_H
-#define FMP_CODEC_CLASS_SCAN_H
+#ifndef FMP_CODEC_KERNELS_H
+#define FMP_CODEC_KERNELS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "codec/classes.h"
 
-typedef struct fmp_class_scan {
+/* Where units that differ go: their indices, and their bits in base and target, packed. */
+typedef struct fmp_changed {
+    uint32_t *idx;
+    uint8_t *before, *after;
+} fmp_changed;
+
+typedef struct fmp_kernels {
+    /* The units that differ, ascending; returns their number.  base NULL: zeros. */
+    uint32_t (*changed)(const uint8_t *base, const uint8_t *target, uint32_t n_units, unsigned bits,
+                        const fmp_changed *to);
     /* fmp_key() of n units. */
     void (*keys)(const uint8_t *data, uint32_t n, unsigned bits, bool sign_magnitude,
                  unsigned shift, uint8_t *keys);
@@ -30,7 +39,7 @@ typedef struct fmp_class_scan {
      */
     void (*sort)(const fmp_classes *c, const uint8_t *keys, uint32_t n, const uint32_t *idx,
                  uint32_t n_changed, const uint32_t *start, uint32_t *place, uint32_t *rank);
-} fmp_class_scan;
+} fmp_kernels;
 
 /* What a CPU can do beyond the least that the build asks of it. */
 enum {
@@ -41,6 +50,6 @@ enum {
 
 unsigned fmp_cpu_features(void);
 /* The fastest for these; 0 is plain C. */
-const fmp_class_scan *fmp_class_scan_for(unsigned features);
+const fmp_kernels *fmp_kernels_for(unsigned features);
 
 #endif
