@@ -105,15 +105,16 @@ static void encode_classes(coding *c, fmp_scratch *s, uint32_t n_units, uint32_t
 {
     const fmp_classes *classes = &c->head->classes;
     uint32_t start[FMP_CLASSES_MAX + 1] = {0};
-    uint32_t all[FMP_CLASSES_MAX];
+    uint32_t all[FMP_CLASSES_MAX] = {0};
     uint8_t map[256];
 
     fmp_classes_map(classes, map);
+    for (unsigned key = 0; key < 256; key++)
+        all[map[key]] += s->n_of_key[key];
     for (uint32_t j = 0; j < n; j++)
         start[map[s->keys[s->idx[j]]] + 1]++;
     for (unsigned k = 0; k < classes->n; k++)
         start[k + 1] += start[k];
-    s->kernels->count(classes, s->keys, n_units, all);
     s->kernels->sort(classes, s->keys, n_units, s->idx, n, start, s->other, s->rank);
     for (unsigned k = 0; k < classes->n; k++) {
         uint32_t got;

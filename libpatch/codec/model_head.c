@@ -114,20 +114,19 @@ fmp_model_choice fmp_model_choose(fmp_scratch *s, const fmp_block_params *p, con
                                   const uint8_t *target, uint32_t n_units, uint32_t n_changed,
                                   fmp_model_head *by_class, fmp_model_head *by_row)
 {
-    uint32_t all[256];
     uint32_t changed[256] = {0};
     uint64_t class_cost, cost;
 
     *by_class = (fmp_model_head){.key_shift = p->key_shift};
     s->kernels->keys(base, n_units, p->bits, p->sign_magnitude, p->key_shift, s->keys);
-    fmp_keys_count(s->keys, n_units, all);
+    fmp_keys_count(s->keys, n_units, s->n_of_key);
     for (uint32_t j = 0; j < n_changed; j++)
         changed[s->keys[s->idx[j]]]++;
     look_at_values(s, p, base, target, n_changed, by_class);
     *by_row = *by_class;
     by_row->by_row = true;
     by_row->row_len = p->row_len;
-    class_cost = fmp_classes_choose(&by_class->classes, all, changed);
+    class_cost = fmp_classes_choose(&by_class->classes, s->n_of_key, changed);
     if (p->effort == FMP_MODEL_FAST || p->row_len < 2 || p->row_len > n_units)
         return FMP_BY_CLASS;
     if (p->effort == FMP_MODEL_TRY)

@@ -15,7 +15,7 @@ typedef enum fmp_model_choice {
 } fmp_model_choice;
 
 /* The models that suit the changed units at s->idx, and which seems to be the smaller; fills
- * s->keys. */
+ * s->keys and s->n_of_key. */
 fmp_model_choice fmp_model_choose(fmp_scratch *s, const fmp_block_params *p, const uint8_t *base,
                                   const uint8_t *target, uint32_t n_units, uint32_t n_changed,
                                   fmp_model_head *by_class, fmp_model_head *by_row);

@@ -18,6 +18,7 @@ struct fmp_scratch {
     uint32_t other[1u << 19];   /* unchanged units, or positions of a decoded block */
     uint32_t rank[1u << 19];    /* of changed units within their class */
     uint8_t keys[1u << 19];     /* of all units of the base */
+    uint32_t n_of_key[256];     /* how many units have each */
     uint16_t density[1u << 19]; /* of changes in each column */
     uint64_t bitmap[1u << 13];
     fmp_model model;
