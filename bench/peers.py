@@ -97,12 +97,11 @@ def bsdiff(most):
 
 
 def table(exe, python):
-    """Every tool, ours first."""
+    """Every tool, ours first, with 1, 2, 4, ... threads as there are processors."""
+    counts = [1, 2] + [1 << k for k in range(2, 10) if 1 << k <= os.cpu_count()]
     return [
-        fmpatch(exe, 1),
-        fmpatch(exe, 2),
-        fmpatch(exe, 1, " compact", "--profile", "compact"),
-        fmpatch(exe, 2, " compact", "--profile", "compact"),
+        *(fmpatch(exe, n) for n in counts),
+        *(fmpatch(exe, n, " compact", "--profile", "compact") for n in counts),
         fmpatch(exe, 2, " compact, level 9", "--profile", "compact", "--level", "9"),
         library("pulse", python, "basilica-sdk", 1000 * MB, "PULSEPT1 v3 (basilica-sdk)"),
         library("z4ai", python, "z4ai", 1000 * MB, "z4ai model_delta"),

@@ -7,9 +7,11 @@
            that rounding lets DENSITY of the weights change.  fp32: on a random mask of DENSITY, at 3e-4.
   DTYPE    bf16 or fp32
   DENSITY  per cent of the weights
+  ELEMENTS how many weights, or 7b: the tensors of Llama 2 7B (arXiv 2307.09288), 6,738,415,616 weights
 
-Works a tensor at a time, so that a pair may be larger than memory.  Needs numpy.
+Works a part of a tensor at a time, so that a pair may be larger than memory.  Needs numpy.
 """
+import math
 import os
 import sys
 
@@ -20,7 +22,7 @@ sys.path.insert(0, HERE)
 import checkpoint  # noqa: E402
 
 COLUMNS = 1024
-TENSOR = 4 << 20  # elements of one tensor
+PART = 4 << 20  # elements made at a time
 SIGMA = 0.02
 FP32_LR = np.float32(3e-4)
 
@@ -76,14 +78,36 @@ def learning_rate(density):
     return np.float32(lr)
 
 
-def main(kind, dtype, density, n, base_path, target_path):
-    """Writes the pair and prints how many weights differ."""
+def llama_7b():
+    """{name: shape} as Hugging Face's checkpoint has them."""
+    hidden, inner, words, layers = 4096, 11008, 32000, 32
+    yield "model.embed_tokens.weight", [words, hidden]
+    for i in range(layers):
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            yield f"model.layers.{i}.self_attn.{name}.weight", [hidden, hidden]
+        for name in ("gate_proj", "up_proj"):
+            yield f"model.layers.{i}.mlp.{name}.weight", [inner, hidden]
+        yield f"model.layers.{i}.mlp.down_proj.weight", [hidden, inner]
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            yield f"model.layers.{i}.{name}.weight", [hidden]
+    yield "model.norm.weight", [hidden]
+    yield "lm_head.weight", [words, hidden]
+
+
+def alike(n):
+    """Tensors of PART weights each, and a last one."""
+    for i, at in enumerate(range(0, n, PART)):
+        yield f"layers.{i}.weight", [min(PART, n - at) // COLUMNS, COLUMNS]
+
+
+def main(kind, dtype, density, shapes, base_path, target_path):
+    """Writes the pair and prints how many weights differ, and of how many."""
     make, density = KINDS[kind, dtype], density / 100
     lr = learning_rate(density) if (kind, dtype) == ("adam", "bf16") else None
     word, width = ("BF16", 2) if dtype == "bf16" else ("F32", 4)
-    sizes = [min(TENSOR, n - at) for at in range(0, n, TENSOR)]
-    entries = [(f"layers.{i}.weight", word, [m // COLUMNS, COLUMNS], m * width)
-               for i, m in enumerate(sizes)]
+    entries = [(name, word, shape, math.prod(shape) * width) for name, shape in shapes]
+    counts = [length // width for _, _, _, length in entries]
+    sizes = [min(PART, n - at) for n in counts for at in range(0, n, PART)]
     n_changed = 0
     with open(base_path, "wb") as base_file, open(target_path, "wb") as target_file:
         for f in (base_file, target_file):
@@ -93,10 +117,11 @@ def main(kind, dtype, density, n, base_path, target_path):
             base_file.write(base.tobytes())
             target_file.write(target.tobytes())
             n_changed += int((base != target).sum())
-    print(n_changed)
+    print(n_changed, sum(sizes))
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 7:
         sys.exit(__doc__)
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), *sys.argv[5:])
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]),
+         llama_7b() if sys.argv[4] == "7b" else alike(int(sys.argv[4])), *sys.argv[5:])
