@@ -10,6 +10,9 @@
 #include "base/status.h"
 #include "builder.h"
 
+#define LARGE ((size_t)256 << 10) /* pieces from here on may have followers */
+#define AHEAD ((uint64_t)16 << 20)
+
 void fmp_store_close(fmp_store *store)
 {
     fmp_builder_free((fmp_builder *)store);
@@ -82,10 +85,30 @@ static fmp_status read_parked(const fmp_file *was, uint64_t off, void *buf, size
     return st;
 }
 
+/*
+ * The system fetches what follows while this piece is worked on: it is asked for once, when pieces
+ * come in order or nearly so, as from several threads.  One that is far from the last is a sample,
+ * of which nothing follows.
+ */
+static void read_ahead(fmp_store_file *f, uint64_t off, size_t len)
+{
+    const uint64_t end = off + len;
+    const uint64_t asked = f->asked;
+    const uint64_t from = asked > end ? asked : end;
+    const uint64_t to = end + AHEAD < f->size ? end + AHEAD : f->size;
+
+    if (off > asked + AHEAD || asked > end + 2 * AHEAD) {
+        f->asked = end;
+    } else if (to > from) {
+        f->asked = to;
+        fmp_file_prefetch(&f->in, from, to - from);
+    }
+}
+
 fmp_status fmp_store_read_file(const fmp_store *store, uint32_t file, uint64_t off, void *buf,
                                size_t len, fmp_error *err)
 {
-    const fmp_store_file *f;
+    fmp_store_file *f;
 
     if (file >= store->n_files)
         return fmp_fail(err, FMP_EUSAGE, FMP_NO_OFFSET, "%s: has %u files, asked for number %u",
@@ -96,8 +119,11 @@ fmp_status fmp_store_read_file(const fmp_store *store, uint32_t file, uint64_t o
                         f->in.path, len, (unsigned long long)off, (unsigned long long)f->size);
     if (!len)
         return FMP_OK;
-    if (f->in.open)
+    if (f->in.open) {
+        if (len >= LARGE)
+            read_ahead(f, off, len);
         return fmp_file_read(&f->in, off, buf, len, err);
+    }
     return read_parked(&f->in, off, buf, len, err);
 }
 

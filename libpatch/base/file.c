@@ -129,6 +129,12 @@ fmp_status fmp_file_read(const fmp_file *f, uint64_t off, void *buf, size_t len,
     return FMP_OK;
 }
 
+void fmp_file_prefetch(const fmp_file *f, uint64_t off, uint64_t len)
+{
+    if (off <= INT64_MAX && len <= INT64_MAX - off)
+        (void)posix_fadvise(f->fd, (off_t)off, (off_t)len, POSIX_FADV_WILLNEED);
+}
+
 fmp_status fmp_file_unchanged(const fmp_file *f, fmp_error *err)
 {
     struct stat st;

@@ -30,6 +30,9 @@ fmp_status fmp_file_open_below(fmp_file *f, const char *dir, const char *name, f
 void fmp_file_close(fmp_file *f);
 /* All of [off, off + len) or an error; a short file is FMP_EIO ("has shrunk"). */
 fmp_status fmp_file_read(const fmp_file *f, uint64_t off, void *buf, size_t len, fmp_error *err);
+/* Bytes [off, off + len) are going to be read: the system may fetch them, and this does not wait.
+ */
+void fmp_file_prefetch(const fmp_file *f, uint64_t off, uint64_t len);
 /* FMP_EIO when size, mtime or ctime are not what they were at the opening. */
 fmp_status fmp_file_unchanged(const fmp_file *f, fmp_error *err);
 /* The whole file, at most `max` bytes (else FMP_ELIMIT); *ret is NUL-terminated beyond *ret_len and
@@ -60,7 +63,7 @@ typedef struct fmp_out {
  * open(2). */
 fmp_status fmp_out_open(fmp_out *o, const char *path, uint64_t size, bool replace, unsigned mode,
                         fmp_error *err);
-/* Thread-safe. */
+/* Thread-safe.  Large pieces are on their way to the disk when it returns. */
 fmp_status fmp_out_write(fmp_out *o, uint64_t off, const void *data, size_t len, fmp_error *err);
 fmp_status fmp_out_read(const fmp_out *o, uint64_t off, void *buf, size_t len, fmp_error *err);
 /* Syncs the file: what fmp_out_commit() will need.  For several files: sync all, then commit all.

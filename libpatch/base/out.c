@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/status.h"
 
+#define LARGE     ((size_t)1 << 20) /* bytes worth sending to the disk by themselves */
 #define ONE_CALL  ((size_t)1 << 30) /* bytes given to one pwrite() */
 #define TEMP_NAME ".fmpatch-"
 #define TRIES     16
@@ -183,6 +184,8 @@ fmp_status fmp_out_open(fmp_out *o, const char *path, uint64_t size, bool replac
 fmp_status fmp_out_write(fmp_out *o, uint64_t off, const void *data, size_t len, fmp_error *err)
 {
     const uint8_t *at = data;
+    const uint64_t first = off;
+    const size_t all = len;
 
     if (off > INT64_MAX || len > INT64_MAX - off)
         return fmp_fail_errno(err, EFBIG, "%s: cannot write", o->path);
@@ -198,6 +201,8 @@ fmp_status fmp_out_write(fmp_out *o, uint64_t off, const void *data, size_t len,
         off += (uint64_t)n;
         len -= (size_t)n;
     }
+    if (all >= LARGE) /* the disk begins while the rest is made; the promise is fsync()'s */
+        (void)sync_file_range(o->fd, (off_t)first, (off_t)all, SYNC_FILE_RANGE_WRITE);
     return FMP_OK;
 }
 

@@ -57,7 +57,8 @@ typedef struct fmp_store_file {
     uint64_t header_len;   /* bytes before tensor data (safetensors: 8 + N; raw: 0) */
     uint32_t first_tensor; /* weights files: tensors [first_tensor, first_tensor + n_tensors) */
     uint32_t n_tensors;
-    bool side; /* not weights: travels whole */
+    bool side;              /* not weights: travels whole */
+    _Atomic uint64_t asked; /* end of what the system was asked to read ahead */
 } fmp_store_file;
 
 struct fmp_store_driver;
