@@ -33,6 +33,8 @@ static inline uint64_t at_least(const uint8_t *p, uint8_t bound)
 static inline __attribute__((always_inline)) uint8x16_t equal16(const uint8_t *a, const uint8_t *b,
                                                                 unsigned width)
 {
+    uint16x4_t part[4];
+
     if (width == 1)
         return vceqq_u8(vld1q_u8(a), vld1q_u8(b));
     if (width == 2) {
@@ -43,15 +45,11 @@ static inline __attribute__((always_inline)) uint8x16_t equal16(const uint8_t *a
 
         return vcombine_u8(vmovn_u16(x), vmovn_u16(y));
     }
-    {
-        uint16x4_t part[4];
-
-        for (unsigned k = 0; k < 4; k++)
-            part[k] = vmovn_u32(vceqq_u32(vreinterpretq_u32_u8(vld1q_u8(a + 16 * (size_t)k)),
-                                          vreinterpretq_u32_u8(vld1q_u8(b + 16 * (size_t)k))));
-        return vcombine_u8(vmovn_u16(vcombine_u16(part[0], part[1])),
-                           vmovn_u16(vcombine_u16(part[2], part[3])));
-    }
+    for (unsigned k = 0; k < 4; k++)
+        part[k] = vmovn_u32(vceqq_u32(vreinterpretq_u32_u8(vld1q_u8(a + 16 * (size_t)k)),
+                                      vreinterpretq_u32_u8(vld1q_u8(b + 16 * (size_t)k))));
+    return vcombine_u8(vmovn_u16(vcombine_u16(part[0], part[1])),
+                       vmovn_u16(vcombine_u16(part[2], part[3])));
 }
 
 static inline __attribute__((always_inline)) uint64_t differ(const uint8_t *a, const uint8_t *b,
