@@ -117,7 +117,7 @@ typedef struct fmp_piece {
     uint64_t sum_before, sum_after; /* XXH3-64 of the touched units; not for whole blocks */
 } fmp_piece;
 
-typedef struct fmp_scratch fmp_scratch; /* some 5 MiB of work space; one a thread */
+typedef struct fmp_scratch fmp_scratch; /* some 11 MiB of work space; one a thread */
 
 fmp_scratch *fmp_scratch_new(void);
 void fmp_scratch_free(fmp_scratch *s);
