@@ -81,6 +81,7 @@ static int select_from(train_work *w, const char *path)
         .ratio = a->k.given       ? 0
                  : a->ratio.given ? a->ratio.value
                                   : TRAIN_RATIO,
+        .scope = (fish_scope)a->scope,
         .n_threads = fish_pool_threads(w->s.pool),
     };
     fmp_store *scores = NULL;
@@ -270,6 +271,8 @@ static json_t *method_object(const train_work *w)
     }
     if (a->mask)
         set_mask_id(o, a->mask);
+    if (a->scope)
+        report_json_set(o, "scope", json_string("tensor"));
     if (!a->full && !a->mask && !a->scores) {
         const uint64_t n = a->samples.given ? a->samples.value : 1024;
         const uint64_t all = fish_data_count(w->s.data);

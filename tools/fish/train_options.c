@@ -54,6 +54,12 @@ const opt_entry train_option_table[] = {
      .arg = "R",
      .max = 1,
      .help = "share of all weights in place of -k; 0.005 without it"},
+    {.name = "scope",
+     .kind = OPT_CHOICE,
+     .offset = offsetof(train_args, scope),
+     .arg = "SCOPE",
+     .words = "global tensor",
+     .help = "select among all weights, or the same share of each tensor"},
     {.name = "samples",
      .kind = OPT_NUMBER,
      .offset = offsetof(train_args, samples),
@@ -336,8 +342,10 @@ int train_check(const train_args *a)
 
     if (n_masks > 1)
         return report_usage("--mask, --scores and --full exclude each other");
-    if ((a->mask || a->full) && (a->k.given || a->ratio.given))
-        return report_usage("--mask and --full leave nothing to -k and --ratio");
+    if ((a->mask || a->full) && (a->k.given || a->ratio.given || a->scope))
+        return report_usage("--mask and --full leave nothing to -k, --ratio and --scope");
+    if (a->scope && a->refresh.given)
+        return report_usage("--refresh selects among all weights and does not go with --scope");
     if (a->samples.given && !a->refresh.given && n_masks)
         return report_usage("--mask, --scores and --full leave nothing to --samples");
     if (a->k.given && a->ratio.given)

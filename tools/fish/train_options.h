@@ -21,6 +21,7 @@ typedef struct train_args {
     const char *mask, *scores;
     opt_number k, samples;
     opt_real ratio;
+    unsigned scope; /* fish_scope, the first two */
     bool full;
     /* the optimizer */
     unsigned optimizer, schedule, moments;

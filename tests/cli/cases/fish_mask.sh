@@ -30,6 +30,20 @@ fmpatch apply -q base/model.safetensors full.fmp -o full.safetensors >name.txt
 fmpatch apply -q base/model.safetensors 1.fmp -o all.safetensors >name.txt
 same full.safetensors all.safetensors
 
+# The same share of each tensor: chosen in one go, or by a mask.
+fmpatch mask -q s.safetensors --ratio 0.05 --scope tensor -o tensor.mask.fmp >name.txt
+train --mask tensor.mask.fmp -o tensor.fmp
+train --scores s.safetensors --ratio 0.05 --scope tensor -o scope.fmp
+fmpatch apply -q base/model.safetensors tensor.fmp -o tensor.safetensors >name.txt
+fmpatch apply -q base/model.safetensors scope.fmp -o scope.safetensors >name.txt
+same tensor.safetensors scope.safetensors
+train --scores s.safetensors --ratio 0.05 -o global.fmp
+fmpatch apply -q base/model.safetensors global.fmp -o global.safetensors >name.txt
+cmp -s tensor.safetensors global.safetensors || echo "not what the best of all give"
+fmpatch inspect scope.fmp --json | python3 -c '
+import json, sys
+print(json.load(sys.stdin)["manifest"]["method"]["scope"])'
+
 # What changed lies inside the mask.
 for options in "" "--optimizer sgd --nesterov" "--clip 0.01" "--value-bits 3" "--ema 0.5" \
     "--dense-gradient"; do

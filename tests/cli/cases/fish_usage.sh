@@ -19,6 +19,8 @@ train --scores s.safetensors --full
 train --mask m.fmp --scores s.safetensors
 train --mask m.fmp -k 5
 train --full --ratio 0.5
+train --full --scope tensor
+train --refresh 1 --scope tensor
 train --full --samples 5
 train -k 5 --ratio 0.5
 train --epochs 1
