@@ -79,7 +79,7 @@ def learning_rate(density):
 
 
 def llama_7b():
-    """{name: shape} as Hugging Face's checkpoint has them."""
+    """(name, shape) of each tensor, as Hugging Face's checkpoint has them."""
     hidden, inner, words, layers = 4096, 11008, 32000, 32
     yield "model.embed_tokens.weight", [words, hidden]
     for i in range(layers):
@@ -95,7 +95,7 @@ def llama_7b():
 
 
 def alike(n):
-    """Tensors of PART weights each, and a last one."""
+    """(name, shape) of tensors of PART weights each, and a last one."""
     for i, at in enumerate(range(0, n, PART)):
         yield f"layers.{i}.weight", [min(PART, n - at) // COLUMNS, COLUMNS]
 

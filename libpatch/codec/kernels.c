@@ -1,5 +1,5 @@
 /*
- * Loops over the units of modelled blocks in plain C, and the choice.  See kernels.h.
+ * Loops over the units of a block in plain C, and the choice.  See kernels.h.
  */
 #include "codec/kernels.h"
 

@@ -1,5 +1,5 @@
 /*
- * The loops over units.  See scan.h.
+ * Lists of units, logarithms, entropy.  See scan.h.
  */
 #include "codec/scan.h"
 

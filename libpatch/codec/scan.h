@@ -1,6 +1,5 @@
 /*
- * The loops over units: find what differs, and what it costs.  Private to codec/.  One
- * always-inlined body a loop, specialised by unit width.
+ * The work space of one thread, lists of units, and what coding symbols costs.  Private to codec/.
  */
 #ifndef FMP_CODEC_SCAN_H
 #define FMP_CODEC_SCAN_H
